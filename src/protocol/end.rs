@@ -1,0 +1,164 @@
+//! Why a stream ended. One enum gives the close code, the metric label, the audit word and the
+//! log level, so that they can never disagree; a test holds `docs/protocol.md` against it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a stream, or the attempt to get one, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The target reached its end of file.
+    TargetEnded,
+    /// The other side went away: closed, reset or silent.
+    PeerLeft,
+    /// A peer broke RFC 6455 or this protocol.
+    ProtocolError,
+    /// The relay is restarting; a new session will work.
+    RelayRestarting,
+    /// The request itself makes no sense.
+    BadRequest,
+    /// What was presented does not have the form of a token.
+    TokenMalformed,
+    /// Policy, allowlist or origin say no.
+    NotAllowed,
+    /// No host is parked under this token: unknown, expired and dead tokens look the same.
+    NoHost,
+    /// The session is live, but its host did not dial in for this stream in time.
+    HostLate,
+    /// The session already has all the streams it may have, or belongs to another client.
+    TokenUsed,
+    /// An administrator, a reload or the session's time limit ended it.
+    SessionEnded,
+    /// A message was larger than allowed.
+    TooLarge,
+    /// One of the limits on how many things may be open at once.
+    TooMany,
+    /// The host could not open the target.
+    TargetFailed,
+    /// The target did not answer in time.
+    TargetTimeout,
+    /// A peer took no byte for longer than the write stall limit.
+    Stalled,
+}
+
+impl End {
+    /// Every end, in the order of the table in `docs/protocol.md`.
+    pub const ALL: [End; 16] = [
+        End::TargetEnded,
+        End::PeerLeft,
+        End::ProtocolError,
+        End::RelayRestarting,
+        End::BadRequest,
+        End::TokenMalformed,
+        End::NotAllowed,
+        End::NoHost,
+        End::HostLate,
+        End::TokenUsed,
+        End::SessionEnded,
+        End::TooLarge,
+        End::Stalled,
+        End::TooMany,
+        End::TargetFailed,
+        End::TargetTimeout,
+    ];
+
+    /// Code, label and reason: the one table.
+    const fn row(self) -> (u16, &'static str, &'static str) {
+        match self {
+            End::TargetEnded => (1000, "target_ended", "target ended"),
+            End::PeerLeft => (1001, "peer_left", "the other side left"),
+            End::ProtocolError => (1002, "protocol_error", "protocol error"),
+            End::RelayRestarting => (1012, "relay_restarting", "relay restarting"),
+            End::BadRequest => (4400, "bad_request", "bad request"),
+            End::TokenMalformed => (4401, "token_malformed", "token malformed"),
+            End::NotAllowed => (4403, "not_allowed", "not allowed"),
+            End::NoHost => (4404, "no_host", "no host with this token"),
+            End::HostLate => (4408, "host_late", "the host did not come in time"),
+            End::TokenUsed => (4409, "token_used", "token already used"),
+            End::SessionEnded => (4410, "session_ended", "session ended"),
+            End::TooLarge => (4413, "too_large", "message too large"),
+            End::Stalled => (4414, "stalled", "no byte was taken for too long"),
+            End::TooMany => (4429, "too_many", "too many"),
+            End::TargetFailed => (4502, "target_failed", "host could not open the target"),
+            End::TargetTimeout => (4504, "target_timeout", "target did not answer in time"),
+        }
+    }
+
+    /// The websocket close code (RFC 6455 section 7.4; 4000-4999 are private use).
+    pub const fn code(self) -> u16 {
+        self.row().0
+    }
+
+    /// The word used as metric label and in audit records.
+    pub const fn label(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The close reason where nobody has a better one.
+    pub const fn reason(self) -> &'static str {
+        self.row().2
+    }
+
+    /// The end that a received close code stands for; `None` for a code this protocol does not use.
+    pub fn from_code(code: u16) -> Option<End> {
+        End::ALL.into_iter().find(|end| end.code() == code)
+    }
+
+    /// How loud the end is in the log.
+    pub const fn level(self) -> Level {
+        match self {
+            End::TargetEnded | End::PeerLeft | End::SessionEnded | End::RelayRestarting => Level::Info,
+            _ => Level::Warn,
+        }
+    }
+}
+
+/// Log level of an [`End`], free of any logging crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Part of normal life.
+    Info,
+    /// Somebody should be able to find it.
+    Warn,
+}
+
+/// An end together with the words that the peer gets as close reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// Why.
+    pub end: End,
+    /// At most 123 bytes of UTF-8 (RFC 6455 section 5.5): longer ones are cut when sent.
+    pub reason: Cow<'static, str>,
+}
+
+impl Closing {
+    /// An end with words of its own.
+    pub fn new(end: End, reason: impl Into<Cow<'static, str>>) -> Closing {
+        Closing { end, reason: reason.into() }
+    }
+}
+
+impl From<End> for Closing {
+    fn from(end: End) -> Closing {
+        Closing { end, reason: Cow::Borrowed(end.reason()) }
+    }
+}
+
+impl fmt::Display for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.reason, self.end.code())
+    }
+}
+
+impl std::error::Error for Closing {}
+
+/// What a finished stream carried, and why it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Payload bytes from the client to the target.
+    pub bytes_in: u64,
+    /// Payload bytes from the target to the client.
+    pub bytes_out: u64,
+    /// Why it ended.
+    pub closing: Closing,
+}

@@ -1,0 +1,7 @@
+//! The words of the wire contract (`docs/protocol.md`): plain data, no tokio, no sockets.
+
+pub mod command;
+pub mod control;
+pub mod end;
+pub mod grant;
+pub mod token;
