@@ -4,4 +4,8 @@ pub mod command;
 pub mod control;
 pub mod end;
 pub mod grant;
+pub mod host;
+pub mod issuers;
+pub mod mode;
+pub mod proof;
 pub mod token;

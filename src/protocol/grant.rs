@@ -1,0 +1,242 @@
+//! The platform's signed statement that makes a host dial: JWS compact (RFC 7515), EdDSA only.
+//!
+//! A [`Grant`] can only come out of [`Issuers`](super::issuers::Issuers): its claims are verified.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::command::{Code, Refusal};
+use super::host::HostId;
+use super::issuers::SigningKey;
+use super::mode::Mode;
+use super::token::TokenHash;
+
+/// The `typ` header of a grant (RFC 8725 section 3.11: explicit typing).
+pub const TYPE: &str = "stream-grant+jwt";
+
+/// The longest time between `iat` and `exp`: a grant is for dialling now, not for keeping.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(60);
+
+/// How far clocks may be apart before a grant is refused.
+pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(5);
+
+/// What a grant says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who signed, for the audit record.
+    pub iss: String,
+    /// `host:<id>`.
+    pub aud: String,
+    /// The session (ULID).
+    pub sid: String,
+    /// When it was signed, in seconds since 1970.
+    pub iat: u64,
+    /// Until when the host may dial, in seconds since 1970.
+    pub exp: u64,
+    /// Name of the target.
+    pub target: String,
+    /// Parameters of a templated target.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    /// Read-only or read-write; the target's own default if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The relay to dial, as its own configuration spells it.
+    pub relay: String,
+    /// SHA-256 of the client's token.
+    pub token_sha256: TokenHash,
+    /// Upper bound on streams; without it what the host allows for the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_streams: Option<u32>,
+    /// Hard end of the session, in seconds from its first stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_seconds: Option<u64>,
+    /// Browser origins that may connect; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origin: Vec<String>,
+    /// Who asked, for the audit record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Public nkey of the host: then the dial must carry a [proof](super::proof).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<String>,
+}
+
+/// A grant whose signature and form were verified.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    claims: Claims,
+    host: HostId,
+    jws: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    alg: String,
+    typ: String,
+    kid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crit: Option<serde_json::Value>,
+}
+
+impl Grant {
+    /// What the grant says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The host it is for.
+    pub fn host(&self) -> &HostId {
+        &self.host
+    }
+
+    /// The grant as it travels.
+    pub fn jws(&self) -> &str {
+        &self.jws
+    }
+
+    /// Checks that the time to dial has come and is not over.
+    ///
+    /// # Errors
+    /// [`Code::GrantExpired`].
+    pub fn check_time(&self, now: SystemTime, leeway: Duration) -> Result<(), Refusal> {
+        let now = unix(now);
+        let leeway = leeway.as_secs();
+        if now > self.claims.exp + leeway {
+            let late = now - self.claims.exp;
+            return Err(Refusal::new(
+                Code::GrantExpired,
+                format!("grant expired {late} s ago: check both clocks"),
+            ));
+        }
+        if self.claims.iat > now + leeway {
+            let early = self.claims.iat - now;
+            return Err(Refusal::new(
+                Code::GrantExpired,
+                format!("grant was issued {early} s in the future: check both clocks"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that the grant is for this host.
+    ///
+    /// # Errors
+    /// [`Code::GrantAudience`].
+    pub fn check_host(&self, host: &HostId) -> Result<(), Refusal> {
+        if &self.host != host {
+            return Err(Refusal::new(
+                Code::GrantAudience,
+                format!("grant is for host {}, this is {host}", self.host),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The last moment to dial.
+    pub fn deadline(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.claims.exp)
+    }
+
+    pub(super) fn from_parts(parts: Parts<'_>, jws: &str) -> Result<Grant, Refusal> {
+        let malformed = |why: &str| Refusal::new(Code::GrantMalformed, format!("grant is malformed: {why}"));
+        let claims: Claims = decode_json(parts.payload)
+            .map_err(|error| malformed(&format!("claims do not parse ({})", error.classify_text())))?;
+        let host = claims
+            .aud
+            .strip_prefix("host:")
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(|| malformed("aud is not host:<id>"))?;
+        if claims.sid.parse::<ulid::Ulid>().is_err() {
+            return Err(malformed("sid is not a ULID"));
+        }
+        if claims.exp < claims.iat || claims.exp - claims.iat > MAX_LIFETIME.as_secs() {
+            return Err(Refusal::new(
+                Code::GrantExpired,
+                format!("grant lives longer than {} s", MAX_LIFETIME.as_secs()),
+            ));
+        }
+        Ok(Grant { claims, host, jws: jws.to_owned() })
+    }
+}
+
+/// Signs claims: what a platform does.
+pub fn sign(claims: &Claims, key: &SigningKey) -> String {
+    let header = Header { alg: "EdDSA".into(), typ: TYPE.into(), kid: key.kid().into(), crit: None };
+    let signed = format!("{}.{}", encode_json(&header), encode_json(claims));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()));
+    format!("{signed}.{signature}")
+}
+
+/// The three parts of a JWS after its header was checked.
+pub(super) struct Parts<'a> {
+    pub(super) kid: String,
+    pub(super) signed: &'a str,
+    payload: &'a str,
+    pub(super) signature: Vec<u8>,
+}
+
+impl<'a> Parts<'a> {
+    /// Splits a JWS and checks its header. Nothing is believed yet.
+    pub(super) fn of(jws: &'a str) -> Result<Parts<'a>, Refusal> {
+        let malformed = |why: &str| Refusal::new(Code::GrantMalformed, format!("grant is malformed: {why}"));
+        let (signed, signature) = jws.rsplit_once('.').ok_or_else(|| malformed("not a compact JWS"))?;
+        let (header, payload) = signed.split_once('.').ok_or_else(|| malformed("not a compact JWS"))?;
+        let alg: Algorithm = decode_json(header)
+            .map_err(|error| malformed(&format!("header does not parse ({})", error.classify_text())))?;
+        if alg.alg != "EdDSA" {
+            return Err(Refusal::new(Code::GrantAlgorithm, "grant is not signed with EdDSA"));
+        }
+        let header: Header = decode_json(header)
+            .map_err(|error| malformed(&format!("header does not parse ({})", error.classify_text())))?;
+        if header.typ != TYPE {
+            return Err(malformed(&format!("typ is not {TYPE}")));
+        }
+        if header.crit.is_some() {
+            return Err(malformed("crit names extensions, and none is known here"));
+        }
+        let signature =
+            URL_SAFE_NO_PAD.decode(signature).map_err(|_| malformed("signature is not base64url"))?;
+        Ok(Parts { kid: header.kid, signed, payload, signature })
+    }
+}
+
+/// Read before the rest of the header, so that `alg: none` is called by its name.
+#[derive(Deserialize)]
+struct Algorithm {
+    alg: String,
+}
+
+enum DecodeError {
+    Base64,
+    Json(serde_json::Error),
+}
+
+impl DecodeError {
+    fn classify_text(&self) -> String {
+        match self {
+            DecodeError::Base64 => "not base64url".into(),
+            // serde's text names fields and types; the values in a grant are not secret.
+            DecodeError::Json(error) => error.to_string(),
+        }
+    }
+}
+
+fn decode_json<T: for<'de> Deserialize<'de>>(part: &str) -> Result<T, DecodeError> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| DecodeError::Base64)?;
+    serde_json::from_slice(&bytes).map_err(DecodeError::Json)
+}
+
+fn encode_json(value: &impl Serialize) -> String {
+    // Claims and headers are strings, numbers and lists of them, which always serialise.
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// Seconds since 1970; a clock before that counts as 1970.
+pub fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
