@@ -1,0 +1,252 @@
+//! A websocket linked with something local: what the agent does with a target, and `open` with a port.
+//!
+//! A websocket has no half-close of its own; between our own ends a control message carries it.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::sleep_until;
+
+use super::buffer;
+use super::credit::Credit;
+use super::leg::{Farewell, Leg, SILENT, farewell_after, from_peer};
+use super::pair::TURN;
+use super::pulse::{Beat, Pulse};
+use super::reader::{Event, Reader};
+use super::writer::{WriteError, Writer};
+use crate::protocol::control::{FromClient, to_text};
+use crate::protocol::end::{Closing, End, Outcome};
+
+/// The local side.
+pub struct Local<R, W> {
+    /// Bytes for the peer.
+    pub output: R,
+    /// Where the peer's bytes go; `None` drops them.
+    pub input: Option<W>,
+    /// What happens when `output` ends.
+    pub at_eof: AtEof,
+}
+
+/// What the end of the local output means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtEof {
+    /// The stream ends, after the last words.
+    End,
+    /// The peer is told, and the other direction goes on until it ends too.
+    HalfClose,
+}
+
+/// What a control message meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing for the pumps.
+    Nothing,
+    /// The peer sends no more bytes.
+    Eof,
+    /// The peer consumed bytes.
+    Ack(u64),
+}
+
+/// Moves bytes between a websocket and something local, and takes leave of the peer.
+///
+/// `hear` reads control messages; `last_words` is awaited when the local output has ended under
+/// [`AtEof::End`], and its text is sent before the close.
+pub async fn bridge<S, R, W>(
+    mut leg: Leg<S>,
+    local: Local<R, W>,
+    hear: impl FnMut(&str) -> Heard,
+    last_words: impl Future<Output = Option<String>>,
+    stop: impl Future<Output = Closing>,
+) -> Outcome
+where
+    S: AsyncRead + AsyncWrite,
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let shared = Shared::default();
+    let (why, farewell) = {
+        let down = down(&mut leg.reader, &leg.pulse, local.input, hear, &shared);
+        let up = Up {
+            output: local.output,
+            at_eof: local.at_eof,
+            writer: &mut leg.writer,
+            pulse: &leg.pulse,
+            beat: Beat::every(leg.limits.ping_interval),
+            shared: &shared,
+        };
+        tokio::select! {
+            why = stop => (why.clone(), Farewell::Say(why)),
+            ended = down => ended,
+            ended = up.run(last_words) => ended,
+        }
+    };
+    leg.finish(farewell).await;
+    Outcome { bytes_in: shared.from_peer.into_inner(), bytes_out: shared.to_peer.into_inner(), closing: why }
+}
+
+#[derive(Default)]
+struct Shared {
+    from_peer: AtomicU64,
+    to_peer: AtomicU64,
+    credit: Credit,
+    peer_ended: AtomicBool,
+    peer_end: tokio::sync::Notify,
+}
+
+impl Shared {
+    async fn peer_end(&self) {
+        while !self.peer_ended.load(Ordering::Relaxed) {
+            self.peer_end.notified().await;
+        }
+    }
+}
+
+/// From the peer to the local input, until the peer ends the websocket.
+async fn down<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    reader: &mut Reader<R>,
+    pulse: &Pulse,
+    mut input: Option<W>,
+    mut hear: impl FnMut(&str) -> Heard,
+    shared: &Shared,
+) -> (Closing, Farewell) {
+    let mut turn = 0;
+    loop {
+        pulse.listening(true);
+        let event = reader.next(pulse).await;
+        pulse.listening(false);
+        match event {
+            Ok(Event::Bytes(bytes)) => {
+                shared.from_peer.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                if let Some(writable) = &mut input {
+                    // What takes no more input may still have output to deliver: that decides the end.
+                    let written = async { writable.write_all(bytes).await.and(writable.flush().await) };
+                    if written.await.is_err() {
+                        input = None;
+                    }
+                }
+                turn += bytes.len();
+                if turn >= TURN {
+                    turn = 0;
+                    tokio::task::yield_now().await;
+                }
+            }
+            Ok(Event::Text(text)) => match hear(&text) {
+                Heard::Nothing => {}
+                Heard::Ack(bytes) => shared.credit.acknowledged(bytes),
+                Heard::Eof => {
+                    if let Some(mut writable) = input.take() {
+                        // It may be gone already; then there is nothing left to tell it.
+                        let _ = writable.shutdown().await;
+                    }
+                    shared.peer_ended.store(true, Ordering::Relaxed);
+                    shared.peer_end.notify_one();
+                }
+            },
+            Ok(Event::Close(close)) => {
+                let why = from_peer(close);
+                return (why.clone(), Farewell::Echo(why));
+            }
+            Ok(Event::Eof) => return (End::PeerLeft.into(), Farewell::Gone),
+            Err(error) => {
+                let why: Closing = error.into();
+                let farewell = farewell_after(&why);
+                return (why, farewell);
+            }
+        }
+    }
+}
+
+struct Up<'a, R, W> {
+    output: R,
+    at_eof: AtEof,
+    writer: &'a mut Writer<W>,
+    pulse: &'a Pulse,
+    beat: Beat,
+    shared: &'a Shared,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
+    /// From the local output to the peer, and everything else that has to be sent.
+    async fn run(mut self, last_words: impl Future<Output = Option<String>>) -> (Closing, Farewell) {
+        match self.pump(last_words).await {
+            Ok(why) => (why.clone(), Farewell::Say(why)),
+            Err(Failed::Write(error)) => {
+                let why: Closing = error.into();
+                let farewell = farewell_after(&why);
+                (why, farewell)
+            }
+            Err(Failed::Silent) => (Closing::new(End::PeerLeft, SILENT), Farewell::Gone),
+        }
+    }
+
+    async fn pump(&mut self, last_words: impl Future<Output = Option<String>>) -> Result<Closing, Failed> {
+        let mut last_words = std::pin::pin!(last_words);
+        let mut due = std::pin::pin!(sleep_until(self.beat.due()));
+        let mut state = State::Open;
+        let mut turn = 0;
+        loop {
+            let output = &mut self.output;
+            tokio::select! {
+                biased;
+                payload = self.pulse.owed() => self.writer.pong(payload).await?,
+                read = async { self.shared.credit.ready().await; buffer::read(output).await }, if state == State::Open => {
+                    match read {
+                        Ok((_, 0)) => state = match self.at_eof {
+                            AtEof::End => State::LastWords,
+                            AtEof::HalfClose => {
+                                self.writer.text(to_text(&FromClient::Eof)).await?;
+                                State::HalfClosed
+                            }
+                        },
+                        Ok((mut bytes, n)) => {
+                            self.writer.bytes(&mut bytes[..n]).await?;
+                            self.shared.to_peer.fetch_add(n as u64, Ordering::Relaxed);
+                            self.shared.credit.sent(n as u64);
+                            turn += n;
+                            if turn >= TURN {
+                                turn = 0;
+                                drop(bytes);
+                                tokio::task::yield_now().await;
+                            }
+                        }
+                        Err(error) => return Ok(Closing::new(End::TargetEnded, format!("target failed: {error}"))),
+                    }
+                },
+                text = &mut last_words, if state == State::LastWords => {
+                    if let Some(text) = text {
+                        self.writer.text(text).await?;
+                    }
+                    return Ok(End::TargetEnded.into());
+                }
+                () = self.shared.peer_end(), if state == State::HalfClosed => return Ok(End::TargetEnded.into()),
+                () = &mut due => {
+                    if !self.pulse.beat() {
+                        return Err(Failed::Silent);
+                    }
+                    self.writer.ping().await?;
+                    self.beat.sent();
+                    due.as_mut().reset(self.beat.due());
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    HalfClosed,
+    LastWords,
+}
+
+enum Failed {
+    Write(WriteError),
+    Silent,
+}
+
+impl From<WriteError> for Failed {
+    fn from(error: WriteError) -> Failed {
+        Failed::Write(error)
+    }
+}

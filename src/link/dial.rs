@@ -1,0 +1,322 @@
+//! The client's half: from a relay's URL to a websocket, one step a function, so that `test-dial`
+//! can show each of them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use super::frame::Role;
+use super::leg::{Leg, Limits};
+use super::proxy::Proxy;
+use super::reader::Text;
+use super::socket::Socket;
+use super::upgrade::{accept_for, into_socket};
+
+/// The largest head of a response that is read, in bytes.
+pub(super) const MAX_HEAD: usize = 16 * 1024;
+
+/// The largest body of a refusal that is read, in bytes.
+const MAX_REFUSAL: usize = 4 * 1024;
+
+/// How long one step (name lookup, TCP, TLS, the answer) may take.
+const STEP: Duration = Duration::from_secs(10);
+
+const AGENT: &str = concat!("stream/", env!("CARGO_PKG_VERSION"));
+
+/// How to reach relays; the same for every dial.
+#[derive(Clone)]
+pub struct Dialer {
+    /// Trust for `wss://`.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// The way out, if it is not direct.
+    pub proxy: Option<Proxy>,
+    /// Bounds of the websocket.
+    pub limits: Limits,
+}
+
+/// A websocket, and what the answer said.
+pub struct Dialled {
+    /// The websocket.
+    pub leg: Leg<Socket>,
+    /// Headers of the 101.
+    pub headers: HeaderMap,
+}
+
+/// Which step failed, and how.
+#[derive(Debug)]
+pub enum DialError {
+    /// The URL cannot be dialled at all.
+    Url(String),
+    /// Everything before the relay's HTTP answer: worth another try.
+    Reach(String),
+    /// The relay answered with something other than 101.
+    Refused {
+        /// HTTP status.
+        status: StatusCode,
+        /// What the body says, shortened.
+        message: String,
+    },
+}
+
+impl DialError {
+    /// Whether the same dial may succeed later: yes for 5xx and whatever is below HTTP.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            DialError::Url(_) => false,
+            DialError::Reach(_) => true,
+            DialError::Refused { status, .. } => status.is_server_error(),
+        }
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DialError::Url(why) | DialError::Reach(why) => f.write_str(why),
+            DialError::Refused { status, message } if message.is_empty() => {
+                write!(f, "relay answered {status}")
+            }
+            DialError::Refused { status, message } => {
+                write!(f, "relay answered {}: {message}", status.as_u16())
+            }
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
+/// Where a websocket URL leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether it is `wss://`.
+    pub tls: bool,
+    authority: String,
+    path: String,
+}
+
+impl Address {
+    /// Reads a `ws://` or `wss://` URL.
+    ///
+    /// # Errors
+    /// [`DialError::Url`], without quoting the URL: it may hold a token.
+    pub fn of(url: &str) -> Result<Address, DialError> {
+        let url = Url::parse(url).map_err(|error| DialError::Url(format!("not a URL: {error}")))?;
+        let tls = match url.scheme() {
+            "wss" => true,
+            "ws" => false,
+            other => {
+                return Err(DialError::Url(format!("URL begins with {other}://, expected wss:// or ws://")));
+            }
+        };
+        let host = url.host_str().ok_or_else(|| DialError::Url("URL has no host".into()))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let authority = url.authority().rsplit('@').next().unwrap_or_default().to_owned();
+        let port = url.port().unwrap_or(if tls { 443 } else { 80 });
+        let path = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
+        Ok(Address { host, port, tls, authority, path })
+    }
+
+    /// The same place with `path` behind its own.
+    pub fn below(&self, path: &str) -> Address {
+        Address { path: format!("{}{path}", self.path.trim_end_matches('/')), ..self.clone() }
+    }
+}
+
+/// Looks up the addresses of a host.
+///
+/// # Errors
+/// [`DialError::Reach`].
+pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    let found = within("name lookup", tokio::net::lookup_host((host, port))).await?;
+    let found: Vec<SocketAddr> =
+        found.map_err(|error| reach(&format!("name lookup of {host}"), &error))?.collect();
+    if found.is_empty() {
+        return Err(DialError::Reach(format!("name lookup of {host}: no address")));
+    }
+    Ok(found)
+}
+
+/// Connects to the first address that answers.
+///
+/// # Errors
+/// [`DialError::Reach`] of the last address.
+pub async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+    let mut last = DialError::Reach("no address to connect to".into());
+    for address in addresses {
+        match within(&format!("connect to {address}"), TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // A small write must not wait for the answer to the one before it.
+                stream.set_nodelay(true).map_err(|error| reach("set TCP_NODELAY", &error))?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = reach(&format!("connect to {address}"), &error),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+impl Dialer {
+    /// All steps up to a connection that HTTP can be spoken on.
+    ///
+    /// # Errors
+    /// [`DialError::Reach`], naming the step.
+    pub async fn reach(&self, address: &Address) -> Result<Socket, DialError> {
+        let stream = match self.proxy.as_ref().filter(|proxy| proxy.applies_to(&address.host)) {
+            None => connect(&resolve(&address.host, address.port).await?).await?,
+            Some(proxy) => {
+                let (host, port) = proxy.address();
+                let stream = connect(&resolve(host, port).await?).await?;
+                let asked = proxy.connect(stream, &address.host, address.port);
+                within("proxy", asked).await?.map_err(|error| DialError::Reach(format!("{error:#}")))?
+            }
+        };
+        self.secure(stream, address).await
+    }
+
+    /// TLS on top of a connection, where the URL asks for it.
+    ///
+    /// # Errors
+    /// [`DialError::Reach`].
+    pub async fn secure(&self, stream: TcpStream, address: &Address) -> Result<Socket, DialError> {
+        if !address.tls {
+            return Ok(Socket::Tcp(stream));
+        }
+        let name = ServerName::try_from(address.host.clone()).map_err(|_| {
+            DialError::Url(format!("{} is not a name that a certificate could have", address.host))
+        })?;
+        let connected = within("TLS", TlsConnector::from(self.tls.clone()).connect(name, stream)).await?;
+        let stream = connected.map_err(|error| reach(&format!("TLS with {}", address.host), &error))?;
+        Ok(Socket::Tls(Box::new(stream.into())))
+    }
+
+    /// The websocket handshake on a connection.
+    ///
+    /// # Errors
+    /// [`DialError::Refused`] with what the relay says, or [`DialError::Reach`].
+    pub async fn handshake(
+        &self,
+        socket: Socket,
+        address: &Address,
+        headers: &[(HeaderName, HeaderValue)],
+        text: Text,
+    ) -> Result<Dialled, DialError> {
+        let key = random_key()?;
+        let mut request = Request::get(&address.path)
+            .header(HOST, &address.authority)
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key)
+            .header(USER_AGENT, AGENT);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| DialError::Url("URL has no valid path".into()))?;
+        let response = within("answer of the relay", send(socket, request)).await??;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refusal(response).await);
+        }
+        let headers = response.headers().clone();
+        if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| accept != &accept_for(key.as_bytes())) {
+            return Err(DialError::Reach(
+                "answer is 101 but not of a websocket: is a proxy in between?".into(),
+            ));
+        }
+        let upgraded = within("upgrade", hyper::upgrade::on(response)).await?;
+        let upgraded = upgraded.map_err(|error| reach("upgrade", &error))?;
+        let (socket, early) = into_socket(upgraded).map_err(|error| DialError::Reach(error.to_string()))?;
+        Ok(Dialled { leg: Leg::new(socket, &early, Role::Client, text, self.limits), headers })
+    }
+
+    /// All steps in a row.
+    ///
+    /// # Errors
+    /// That of the first step that fails.
+    pub async fn dial(
+        &self,
+        address: &Address,
+        headers: &[(HeaderName, HeaderValue)],
+        text: Text,
+    ) -> Result<Dialled, DialError> {
+        let socket = self.reach(address).await?;
+        self.handshake(socket, address, headers, text).await
+    }
+}
+
+/// The header that offers a subprotocol.
+pub fn offer(protocol: &'static str) -> (HeaderName, HeaderValue) {
+    (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol))
+}
+
+async fn send(socket: Socket, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, DialError> {
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(socket))
+        .await
+        .map_err(|error| reach("HTTP", &error))?;
+    // Ends by itself: with the answer when the sender is dropped, or by handing over the socket.
+    tokio::spawn(connection.with_upgrades());
+    sender.send_request(request).await.map_err(|error| reach("answer of the relay", &error))
+}
+
+async fn refusal(response: Response<Incoming>) -> DialError {
+    let status = response.status();
+    let body = within("refusal", Limited::new(response.into_body(), MAX_REFUSAL).collect()).await;
+    let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+    let message = serde_json::from_slice::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|json| json.get("message")?.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    DialError::Refused { status, message }
+}
+
+fn random_key() -> Result<String, DialError> {
+    let mut key = [0; 16];
+    let filled = SystemRandom::new().fill(&mut key);
+    filled.map_err(|_| DialError::Reach("the system's random source failed".into()))?;
+    Ok(STANDARD.encode(key))
+}
+
+async fn within<T>(step: &str, future: impl Future<Output = T>) -> Result<T, DialError> {
+    let late = |_| DialError::Reach(format!("{step}: no answer within {} s", STEP.as_secs()));
+    timeout(STEP, future).await.map_err(late)
+}
+
+fn reach(step: &str, error: &dyn std::error::Error) -> DialError {
+    let mut text = format!("{step}: {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    DialError::Reach(text)
+}

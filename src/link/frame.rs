@@ -1,0 +1,269 @@
+//! The header of a websocket frame (RFC 6455 section 5.2) and the mask. Pure functions on bytes.
+
+use std::fmt;
+
+/// The longest header: 2 bytes, 8 of length, 4 of mask.
+pub const MAX_HEADER: usize = 14;
+
+/// The longest payload of a control frame (RFC 6455 section 5.5), in bytes.
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// Which end of the websocket we are. A client masks what it sends, a server never does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// We dialled.
+    Client,
+    /// We accepted.
+    Server,
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opcode {
+    /// Goes on with the message before.
+    Continuation,
+    /// Begins a text message.
+    Text,
+    /// Begins a binary message.
+    Binary,
+    /// Ends the conversation.
+    Close,
+    /// Asks for a pong.
+    Ping,
+    /// Answers a ping.
+    Pong,
+}
+
+impl Opcode {
+    const fn bits(self) -> u8 {
+        match self {
+            Opcode::Continuation => 0x0,
+            Opcode::Text => 0x1,
+            Opcode::Binary => 0x2,
+            Opcode::Close => 0x8,
+            Opcode::Ping => 0x9,
+            Opcode::Pong => 0xa,
+        }
+    }
+
+    const fn from_bits(bits: u8) -> Option<Opcode> {
+        Some(match bits {
+            0x0 => Opcode::Continuation,
+            0x1 => Opcode::Text,
+            0x2 => Opcode::Binary,
+            0x8 => Opcode::Close,
+            0x9 => Opcode::Ping,
+            0xa => Opcode::Pong,
+            _ => return None,
+        })
+    }
+
+    /// Whether the frame is about the connection and not part of a message.
+    pub const fn is_control(self) -> bool {
+        matches!(self, Opcode::Close | Opcode::Ping | Opcode::Pong)
+    }
+}
+
+/// A parsed header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Whether this is the last frame of its message.
+    pub fin: bool,
+    /// What the frame is.
+    pub opcode: Opcode,
+    /// Payload bytes that follow the header.
+    pub len: u64,
+    /// The mask, in frames that a client sent.
+    pub mask: Option<[u8; 4]>,
+}
+
+/// How a peer broke RFC 6455.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// A reserved bit is set, and no extension was agreed on.
+    ReservedBits,
+    /// The opcode is reserved.
+    ReservedOpcode,
+    /// A length is not in its shortest form, or has its highest bit set.
+    Length,
+    /// A control frame is fragmented or longer than 125 bytes.
+    Control,
+    /// A client's frame without a mask, or a server's with one.
+    Mask,
+    /// A continuation of nothing, or a new message inside another.
+    Fragment,
+    /// A close frame with one byte, a code that may not be sent, or a reason that is not UTF-8.
+    Close,
+    /// Text that is not UTF-8.
+    Utf8,
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FrameError::ReservedBits => "reserved bits are set",
+            FrameError::ReservedOpcode => "reserved opcode",
+            FrameError::Length => "length is not in its shortest form",
+            FrameError::Control => "control frame is fragmented or too long",
+            FrameError::Mask => "frame is masked by the wrong side",
+            FrameError::Fragment => "fragments are out of order",
+            FrameError::Close => "close frame is malformed",
+            FrameError::Utf8 => "text is not UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// Parses a header that `reader` received. `None`: more bytes are needed. With it, the header's length.
+///
+/// # Errors
+/// As soon as the bytes at hand break RFC 6455.
+pub fn parse(bytes: &[u8], reader: Role) -> Result<Option<(Header, usize)>, FrameError> {
+    let [first, second, rest @ ..] = bytes else { return Ok(None) };
+    if first & 0x70 != 0 {
+        return Err(FrameError::ReservedBits);
+    }
+    let fin = first & 0x80 != 0;
+    let opcode = Opcode::from_bits(first & 0x0f).ok_or(FrameError::ReservedOpcode)?;
+    let masked = second & 0x80 != 0;
+    if masked != (reader == Role::Server) {
+        return Err(FrameError::Mask);
+    }
+    let short = second & 0x7f;
+    if opcode.is_control() && (!fin || short as usize > MAX_CONTROL_PAYLOAD) {
+        return Err(FrameError::Control);
+    }
+    let (len, rest) = match short {
+        126 => {
+            let Some((len, rest)) = rest.split_first_chunk() else { return Ok(None) };
+            let len = u64::from(u16::from_be_bytes(*len));
+            (if len > 125 { Ok(len) } else { Err(FrameError::Length) }?, rest)
+        }
+        127 => {
+            let Some((len, rest)) = rest.split_first_chunk() else { return Ok(None) };
+            let len = u64::from_be_bytes(*len);
+            (if len > 0xffff && len >> 63 == 0 { Ok(len) } else { Err(FrameError::Length) }?, rest)
+        }
+        short => (u64::from(short), rest),
+    };
+    let (mask, rest) = match (masked, rest.split_first_chunk()) {
+        (false, _) => (None, rest),
+        (true, Some((mask, rest))) => (Some(*mask), rest),
+        (true, None) => return Ok(None),
+    };
+    Ok(Some((Header { fin, opcode, len, mask }, bytes.len() - rest.len())))
+}
+
+/// Writes a header and returns it with its length.
+pub fn encode(header: Header) -> ([u8; MAX_HEADER], usize) {
+    let mut bytes = [0; MAX_HEADER];
+    bytes[0] = (u8::from(header.fin) << 7) | header.opcode.bits();
+    let mask_bit = u8::from(header.mask.is_some()) << 7;
+    let mut at = match header.len {
+        len @ 0..=125 => {
+            bytes[1] = mask_bit | len as u8;
+            2
+        }
+        len @ 126..=0xffff => {
+            bytes[1] = mask_bit | 126;
+            bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+            4
+        }
+        len => {
+            bytes[1] = mask_bit | 127;
+            bytes[2..10].copy_from_slice(&len.to_be_bytes());
+            10
+        }
+    };
+    if let Some(mask) = header.mask {
+        bytes[at..at + 4].copy_from_slice(&mask);
+        at += 4;
+    }
+    (bytes, at)
+}
+
+/// Applies a mask in place, beginning at its byte `phase` (0 to 3); returns the phase for the byte after.
+pub fn apply_mask(bytes: &mut [u8], mask: [u8; 4], phase: usize) -> usize {
+    let mut key = mask;
+    key.rotate_left(phase);
+    let long = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);
+    let mut words = bytes.chunks_exact_mut(8);
+    for word in &mut words {
+        // chunks_exact gives exactly eight bytes.
+        if let Ok(array) = <&mut [u8; 8]>::try_from(word) {
+            *array = (u64::from_ne_bytes(*array) ^ long).to_ne_bytes();
+        }
+    }
+    for (byte, key) in words.into_remainder().iter_mut().zip(key.into_iter().cycle()) {
+        *byte ^= key;
+    }
+    (phase + bytes.len()) % 4
+}
+
+/// Whether a code may stand in a close frame (RFC 6455 section 7.4).
+pub const fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_survive_the_wire_at_every_length_boundary() {
+        for len in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, u64::MAX >> 1] {
+            for mask in [None, Some([1, 2, 3, 4])] {
+                let role = if mask.is_some() { Role::Server } else { Role::Client };
+                let header = Header { fin: true, opcode: Opcode::Binary, len, mask };
+                let (bytes, n) = encode(header);
+                assert_eq!(parse(&bytes[..n], role), Ok(Some((header, n))));
+                for cut in 0..n {
+                    assert_eq!(parse(&bytes[..cut], role), Ok(None), "{len} cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_rfc_6455_forbids_is_an_error() {
+        let cases: [(&[u8], Role, FrameError); 9] = [
+            (&[0xc2, 0x00], Role::Client, FrameError::ReservedBits),
+            (&[0x83, 0x00], Role::Client, FrameError::ReservedOpcode),
+            (&[0x82, 126, 0, 125], Role::Client, FrameError::Length),
+            (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], Role::Client, FrameError::Length),
+            (&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], Role::Client, FrameError::Length),
+            (&[0x09, 0x00], Role::Client, FrameError::Control),
+            (&[0x89, 126, 0, 126], Role::Client, FrameError::Control),
+            (&[0x82, 0x00], Role::Server, FrameError::Mask),
+            (&[0x82, 0x80], Role::Client, FrameError::Mask),
+        ];
+        for (bytes, role, error) in cases {
+            assert_eq!(parse(bytes, role), Err(error), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn the_mask_is_its_own_inverse_in_any_pieces() {
+        let mask = [0x12, 0x34, 0x56, 0x78];
+        let plain: Vec<u8> = (0..100).collect();
+        let slow: Vec<u8> = plain.iter().enumerate().map(|(i, b)| b ^ mask[i % 4]).collect();
+        for cut in 0..plain.len() {
+            let mut bytes = plain.clone();
+            let (head, tail) = bytes.split_at_mut(cut);
+            let phase = apply_mask(head, mask, 0);
+            apply_mask(tail, mask, phase);
+            assert_eq!(bytes, slow, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn codes_that_stand_for_no_code_are_never_sent() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
+            assert!(!may_be_sent(code), "{code}");
+        }
+        for end in crate::protocol::end::End::ALL {
+            assert!(may_be_sent(end.code()), "{end:?}");
+        }
+    }
+}

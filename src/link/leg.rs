@@ -1,0 +1,175 @@
+//! One websocket of a stream: its two halves, its pulse, and how it is held and ended.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::time::{sleep_until, timeout};
+
+use super::frame::Role;
+use super::pulse::{Beat, Pulse};
+use super::reader::{Event, Reader, Sizes, Text};
+use super::writer::Writer;
+use crate::protocol::end::{Closing, End};
+
+/// Bounds of one websocket.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest frame and message that are accepted.
+    pub sizes: Sizes,
+    /// How long a peer may take no byte while we have some for it.
+    pub write_stall: Duration,
+    /// Time between pings.
+    pub ping_interval: Duration,
+    /// How long a peer may take to read what was sent before the close, and to answer it.
+    pub close_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            sizes: Sizes { frame: 1 << 20, message: 4 << 20 },
+            write_stall: Duration::from_secs(30),
+            ping_interval: super::pulse::DEFAULT_INTERVAL,
+            close_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// One websocket.
+#[derive(Debug)]
+pub struct Leg<S> {
+    pub(super) reader: Reader<ReadHalf<S>>,
+    pub(super) writer: Writer<WriteHalf<S>>,
+    pub(super) pulse: Pulse,
+    pub(super) limits: Limits,
+}
+
+/// How holding a leg ended.
+#[derive(Debug)]
+pub enum Held<T> {
+    /// What was waited for happened.
+    Done(T),
+    /// The peer sent a control message.
+    Text(String),
+    /// The leg is of no use any more.
+    Lost(Closing, Farewell),
+}
+
+/// How to take leave of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It does not know yet: say why, and wait for its answer.
+    Say(Closing),
+    /// It said so itself: answer.
+    Echo(Closing),
+    /// It is gone.
+    Gone,
+}
+
+impl<S: AsyncRead + AsyncWrite> Leg<S> {
+    /// A websocket after its handshake; `early` came in together with the handshake.
+    pub fn new(socket: S, early: &[u8], role: Role, text: Text, limits: Limits) -> Leg<S> {
+        let (read, write) = tokio::io::split(socket);
+        Leg {
+            reader: Reader::new(read, early, role, text, limits.sizes),
+            writer: Writer::new(write, role, limits.write_stall),
+            pulse: Pulse::default(),
+            limits,
+        }
+    }
+
+    /// Keeps the leg alive until `done`, or a control message, or its end. Bytes are an error here.
+    pub async fn hold<T>(&mut self, done: impl Future<Output = T>) -> Held<T> {
+        let mut done = std::pin::pin!(done);
+        let mut beat = Beat::every(self.limits.ping_interval);
+        loop {
+            self.pulse.listening(true);
+            let written = tokio::select! {
+                biased;
+                value = &mut done => return Held::Done(value),
+                payload = self.pulse.owed() => self.writer.pong(payload).await,
+                event = self.reader.next(&self.pulse) => return match event {
+                    Ok(Event::Text(text)) => Held::Text(text),
+                    Ok(Event::Bytes(_)) => {
+                        let closing = Closing::new(End::ProtocolError, "bytes before the streams were linked");
+                        Held::Lost(closing.clone(), Farewell::Say(closing))
+                    }
+                    Ok(Event::Close(close)) => Held::Lost(from_peer(close), Farewell::Echo(End::PeerLeft.into())),
+                    Ok(Event::Eof) => Held::Lost(End::PeerLeft.into(), Farewell::Gone),
+                    Err(error) => lost(error.into()),
+                },
+                () = sleep_until(beat.due()) => {
+                    if !self.pulse.beat() {
+                        return lost(Closing::new(End::PeerLeft, SILENT));
+                    }
+                    beat.sent();
+                    self.writer.ping().await
+                }
+            };
+            if let Err(error) = written {
+                return lost(error.into());
+            }
+        }
+    }
+
+    /// Sends a control message.
+    ///
+    /// # Errors
+    /// The closing that stands for a failed write.
+    pub async fn say(&mut self, text: String) -> Result<(), Closing> {
+        self.writer.text(text).await.map_err(Closing::from)
+    }
+
+    /// Ends the websocket: close frame, the peer's answer within bounds, then the connection.
+    pub async fn finish(mut self, farewell: Farewell) {
+        match farewell {
+            Farewell::Gone => {}
+            Farewell::Echo(closing) => {
+                if self.writer.close(&closing).await.is_ok() {
+                    self.writer.shutdown().await;
+                }
+            }
+            Farewell::Say(closing) => {
+                if self.writer.is_torn() || self.writer.close(&closing).await.is_err() {
+                    return;
+                }
+                // What the peer still sends is read and dropped: closing a socket with unread bytes
+                // in it would reset the connection and could destroy what the peer has not read yet.
+                let _ = timeout(self.limits.close_wait, async {
+                    while let Ok(Event::Bytes(_) | Event::Text(_)) = self.reader.next(&self.pulse).await {}
+                })
+                .await;
+                self.writer.shutdown().await;
+            }
+        }
+    }
+}
+
+/// The reason given when pings went unanswered.
+pub(super) const SILENT: &str = "silent: two pings went unanswered";
+
+/// The end that a peer's close frame stands for.
+pub(super) fn from_peer(close: Option<(u16, String)>) -> Closing {
+    match close {
+        None => End::PeerLeft.into(),
+        Some((code, reason)) => match End::from_code(code) {
+            Some(end) if reason.is_empty() => end.into(),
+            Some(end) => Closing::new(end, reason),
+            None => Closing::new(End::PeerLeft, format!("the other side closed with {code} {reason}")),
+        },
+    }
+}
+
+fn lost<T>(closing: Closing) -> Held<T> {
+    let farewell = farewell_after(&closing);
+    Held::Lost(closing, farewell)
+}
+
+/// What a peer is told after an error on its own leg.
+pub(super) fn farewell_after(closing: &Closing) -> Farewell {
+    match closing.end {
+        End::PeerLeft | End::Stalled => Farewell::Gone,
+        _ => Farewell::Say(closing.clone()),
+    }
+}

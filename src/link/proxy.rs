@@ -1,0 +1,145 @@
+//! The way out through an HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
+
+use std::fmt;
+use std::net::IpAddr;
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{HOST, PROXY_AUTHORIZATION};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use tokio::net::TcpStream;
+use url::Url;
+
+use super::socket::Socket;
+use super::upgrade::into_socket;
+
+/// The port of a proxy whose URL names none.
+const DEFAULT_PORT: u16 = 3128;
+
+/// An HTTP proxy and where not to use it.
+#[derive(Clone)]
+pub struct Proxy {
+    host: String,
+    port: u16,
+    authorization: Option<String>,
+    no_proxy: Vec<String>,
+}
+
+impl Proxy {
+    /// A proxy by its URL (`http://host:port`; user and password may stand in it).
+    ///
+    /// # Errors
+    /// When the URL is none, or not of an HTTP proxy.
+    pub fn new(url: &str, credentials: Option<(&str, &str)>, no_proxy: &[String]) -> anyhow::Result<Proxy> {
+        // The text may hold a password: it must not get into the error.
+        let url = Url::parse(url).map_err(|error| anyhow::anyhow!("proxy url: {error}"))?;
+        if url.scheme() != "http" {
+            bail!("proxy url begins with {}://, only http:// proxies are supported", url.scheme());
+        }
+        let host = url.host_str().context("proxy url has no host")?.to_owned();
+        let from_url = || Some((url.username(), url.password()?)).filter(|(user, _)| !user.is_empty());
+        let authorization = credentials
+            .or_else(from_url)
+            .map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+        Ok(Proxy {
+            host,
+            port: url.port().unwrap_or(DEFAULT_PORT),
+            authorization,
+            no_proxy: no_proxy.to_vec(),
+        })
+    }
+
+    /// Whether the way to `host` goes through the proxy.
+    pub fn applies_to(&self, host: &str) -> bool {
+        !self.no_proxy.iter().any(|pattern| matches(pattern, host))
+    }
+
+    /// Host and port of the proxy.
+    pub fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// Asks the proxy, over a connection to it, for one to `host:port`.
+    ///
+    /// # Errors
+    /// When the proxy says no, or something that is not HTTP.
+    pub async fn connect(&self, stream: TcpStream, host: &str, port: u16) -> anyhow::Result<TcpStream> {
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(super::dial::MAX_HEAD)
+            .handshake(TokioIo::new(Socket::Tcp(stream)))
+            .await
+            .context("proxy")?;
+        tokio::spawn(connection.with_upgrades());
+        let authority =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let mut request = Request::builder().method(Method::CONNECT).uri(&authority).header(HOST, &authority);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(PROXY_AUTHORIZATION, authorization);
+        }
+        let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await.context("proxy")?;
+        match response.status().as_u16() {
+            200..=299 => {}
+            407 => bail!("proxy asks for other credentials (407): check proxy.user and proxy.password_file"),
+            status => bail!("proxy refuses to connect to {authority} ({status})"),
+        }
+        let upgraded = hyper::upgrade::on(response).await.context("proxy")?;
+        match into_socket(upgraded)? {
+            (Socket::Tcp(stream), early) if early.is_empty() => Ok(stream),
+            _ => bail!("proxy sent bytes before we did"),
+        }
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({}:{})", self.host, self.port)
+    }
+}
+
+/// `*`, an address, a network, a host name, or a domain with everything below it.
+fn matches(pattern: &str, host: &str) -> bool {
+    if pattern == "*" {
+        return true;
+    }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return pattern.parse::<IpNet>().is_ok_and(|net| net.contains(&address))
+            || pattern.parse::<IpAddr>().is_ok_and(|pattern| pattern == address);
+    }
+    let domain = pattern.trim_start_matches('.').to_ascii_lowercase();
+    let host = host.to_ascii_lowercase();
+    host == domain || host.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_takes_names_domains_and_networks() {
+        let yes = [
+            ("*", "a"),
+            ("example.com", "example.com"),
+            (".example.com", "www.Example.com"),
+            ("10.0.0.0/8", "10.1.2.3"),
+            ("::1", "::1"),
+        ];
+        let no = [("example.com", "badexample.com"), ("10.0.0.0/8", "11.0.0.1"), ("1.2.3.4", "1.2.3.40")];
+        assert!(yes.iter().all(|(pattern, host)| matches(pattern, host)));
+        assert!(!no.iter().any(|(pattern, host)| matches(pattern, host)));
+    }
+
+    #[test]
+    fn a_proxy_never_shows_its_password() {
+        let proxy = Proxy::new("http://user:secret@proxy:8080", None, &[]).unwrap();
+        assert_eq!(format!("{proxy:?}"), "Proxy(proxy:8080)");
+        assert_eq!(proxy.authorization.as_deref(), Some("Basic dXNlcjpzZWNyZXQ="));
+        let error = Proxy::new("https://user:secret@proxy", None, &[]).unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+}

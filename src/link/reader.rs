@@ -1,0 +1,304 @@
+//! The receiving half of a websocket: frames in, bytes and control messages out.
+//!
+//! Payload is unmasked in place and handed on as it arrives, so a frame may be larger than any
+//! buffer and a message is never held. Pings and pongs go to the [`Pulse`] and are not seen outside.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::buffer::{self, Buffer};
+use super::frame::{self, FrameError, Header, Opcode, Role};
+use super::pulse::Pulse;
+use crate::protocol::control::MAX_CONTROL;
+use crate::protocol::end::{Closing, End};
+
+/// What text messages are on this websocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// Bytes like any other: clients that do not speak `stream.v1`.
+    Bytes,
+    /// Control messages.
+    Messages,
+}
+
+/// What came in.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Payload, in order; never empty. Messages and their borders do not matter in a byte stream.
+    Bytes(&'a mut [u8]),
+    /// A whole control message.
+    Text(String),
+    /// The peer closes, with its code and reason if it gave one.
+    Close(Option<(u16, String)>),
+    /// The connection ended without a close frame.
+    Eof,
+}
+
+/// Why reading cannot go on.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The connection failed.
+    Io(io::Error),
+    /// The peer broke RFC 6455.
+    Frame(FrameError),
+    /// A frame or message is over its limit.
+    TooLarge,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Io(error) => error.fmt(f),
+            ReadError::Frame(error) => error.fmt(f),
+            ReadError::TooLarge => f.write_str("message is too large"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl From<FrameError> for ReadError {
+    fn from(error: FrameError) -> ReadError {
+        ReadError::Frame(error)
+    }
+}
+
+impl From<ReadError> for Closing {
+    fn from(error: ReadError) -> Closing {
+        match error {
+            ReadError::Io(error) => Closing::new(End::PeerLeft, format!("connection failed: {error}")),
+            ReadError::Frame(error) => Closing::new(End::ProtocolError, error.to_string()),
+            ReadError::TooLarge => End::TooLarge.into(),
+        }
+    }
+}
+
+/// The largest frame and message that are accepted, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Payload of one frame.
+    pub frame: u64,
+    /// Payload of all frames of a message.
+    pub message: u64,
+}
+
+/// The receiving half.
+#[derive(Debug)]
+pub struct Reader<R> {
+    io: R,
+    role: Role,
+    text: Text,
+    sizes: Sizes,
+    /// Lent only while something is in it or being read.
+    buffer: Option<Buffer>,
+    /// Received and not yet parsed.
+    raw: Range<usize>,
+    message: Option<Message>,
+    payload: Option<Payload>,
+    /// A control message that is not complete yet.
+    note: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Message {
+    is_text: bool,
+    len: u64,
+}
+
+#[derive(Debug)]
+struct Payload {
+    left: u64,
+    mask: Option<[u8; 4]>,
+    phase: usize,
+    fin: bool,
+}
+
+enum Step {
+    Bytes(Range<usize>),
+    Text(String),
+    Close(Option<(u16, String)>),
+    Eof,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// Reads from `io`, after what was received together with the handshake.
+    pub fn new(io: R, early: &[u8], role: Role, text: Text, sizes: Sizes) -> Reader<R> {
+        // The handshake's own buffer is bounded well below ours; see `upgrade` and `dial`.
+        let early = &early[..early.len().min(buffer::SIZE)];
+        let buffer = (!early.is_empty()).then(|| {
+            let mut buffer = Buffer::lend();
+            buffer[..early.len()].copy_from_slice(early);
+            buffer
+        });
+        Reader {
+            io,
+            role,
+            text,
+            sizes,
+            buffer,
+            raw: 0..early.len(),
+            message: None,
+            payload: None,
+            note: vec![],
+        }
+    }
+
+    /// The next thing that came in. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; the reader is of no use after one.
+    pub async fn next(&mut self, pulse: &Pulse) -> Result<Event<'_>, ReadError> {
+        match poll_fn(|cx| self.poll_step(cx, pulse)).await? {
+            Step::Text(text) => Ok(Event::Text(text)),
+            Step::Close(close) => Ok(Event::Close(close)),
+            Step::Eof => Ok(Event::Eof),
+            Step::Bytes(range) => match &mut self.buffer {
+                Some(buffer) => Ok(Event::Bytes(&mut buffer[range])),
+                None => Ok(Event::Eof),
+            },
+        }
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>, pulse: &Pulse) -> Poll<Result<Step, ReadError>> {
+        loop {
+            if let Some(step) = self.parse(pulse)? {
+                return Poll::Ready(Ok(step));
+            }
+            if ready!(self.poll_fill(cx)).map_err(ReadError::Io)? == 0 {
+                return Poll::Ready(Ok(Step::Eof));
+            }
+            pulse.heard();
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let buffer = self.buffer.get_or_insert_with(Buffer::lend);
+        if self.raw.is_empty() {
+            self.raw = 0..0;
+        } else if self.raw.start > 0 {
+            // Only the beginning of a header or of a control frame is ever left over.
+            buffer.copy_within(self.raw.clone(), 0);
+            self.raw = 0..self.raw.len();
+        }
+        let mut space = ReadBuf::new(&mut buffer[self.raw.end..]);
+        let polled = Pin::new(&mut self.io).poll_read(cx, &mut space);
+        let n = space.filled().len();
+        if polled.is_pending() && self.raw.is_empty() {
+            self.buffer = None;
+        }
+        ready!(polled)?;
+        self.raw.end += n;
+        Poll::Ready(Ok(n))
+    }
+
+    /// Parses what is in the buffer. Payload of consecutive frames becomes one piece.
+    fn parse(&mut self, pulse: &Pulse) -> Result<Option<Step>, ReadError> {
+        let Some(mut buffer) = self.buffer.take() else { return Ok(None) };
+        let step = self.parse_in(&mut buffer, pulse);
+        self.buffer = Some(buffer);
+        step
+    }
+
+    fn parse_in(&mut self, buffer: &mut [u8], pulse: &Pulse) -> Result<Option<Step>, ReadError> {
+        let mut piece: Option<Range<usize>> = None;
+        loop {
+            if let Some(payload) = &mut self.payload {
+                let is_note = self.text == Text::Messages && self.message.as_ref().is_some_and(|m| m.is_text);
+                let n = usize::try_from(payload.left).unwrap_or(usize::MAX).min(self.raw.len());
+                let arrived = self.raw.start..self.raw.start + n;
+                if let Some(mask) = payload.mask {
+                    payload.phase = frame::apply_mask(&mut buffer[arrived.clone()], mask, payload.phase);
+                }
+                if is_note {
+                    self.note.extend_from_slice(&buffer[arrived.clone()]);
+                } else if n > 0 {
+                    piece = Some(match piece {
+                        None => arrived.clone(),
+                        Some(piece) => {
+                            buffer.copy_within(arrived.clone(), piece.end);
+                            piece.start..piece.end + n
+                        }
+                    });
+                }
+                self.raw.start = arrived.end;
+                payload.left -= n as u64;
+                if payload.left > 0 {
+                    break;
+                }
+                let fin = payload.fin;
+                self.payload = None;
+                if fin {
+                    self.message = None;
+                    if is_note {
+                        let text = String::from_utf8(std::mem::take(&mut self.note));
+                        return Ok(Some(Step::Text(text.map_err(|_| FrameError::Utf8)?)));
+                    }
+                }
+            }
+            let Some((header, header_len)) = frame::parse(&buffer[self.raw.clone()], self.role)? else {
+                break;
+            };
+            if header.opcode.is_control() {
+                // A control frame's payload is at most 125 bytes: it is awaited whole.
+                let frame_len = header_len + header.len as usize;
+                if self.raw.len() < frame_len || (header.opcode == Opcode::Close && piece.is_some()) {
+                    break;
+                }
+                let payload = self.raw.start + header_len..self.raw.start + frame_len;
+                self.raw.start = payload.end;
+                let payload = &mut buffer[payload];
+                if let Some(mask) = header.mask {
+                    frame::apply_mask(payload, mask, 0);
+                }
+                match header.opcode {
+                    Opcode::Ping => pulse.asked(payload.to_vec()),
+                    Opcode::Close => return Ok(Some(Step::Close(parse_close(payload)?))),
+                    _ => {}
+                }
+                continue;
+            }
+            // Bytes that came before a control message are delivered before it.
+            let begins_note = header.opcode == Opcode::Text && self.text == Text::Messages;
+            if piece.is_some() && begins_note {
+                break;
+            }
+            self.raw.start += header_len;
+            self.begin(header)?;
+        }
+        Ok(piece.map(Step::Bytes))
+    }
+
+    /// A data frame begins: the order of fragments, and the limits.
+    fn begin(&mut self, header: Header) -> Result<(), ReadError> {
+        let message = match (&mut self.message, header.opcode) {
+            (Some(message), Opcode::Continuation) => message,
+            (None, Opcode::Text | Opcode::Binary) => {
+                self.message.insert(Message { is_text: header.opcode == Opcode::Text, len: 0 })
+            }
+            _ => return Err(FrameError::Fragment.into()),
+        };
+        message.len = message.len.saturating_add(header.len);
+        let is_note = message.is_text && self.text == Text::Messages;
+        let most = if is_note { MAX_CONTROL as u64 } else { self.sizes.message };
+        if header.len > self.sizes.frame || message.len > most {
+            return Err(ReadError::TooLarge);
+        }
+        self.payload = Some(Payload { left: header.len, mask: header.mask, phase: 0, fin: header.fin });
+        Ok(())
+    }
+}
+
+fn parse_close(payload: &[u8]) -> Result<Option<(u16, String)>, FrameError> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return if payload.is_empty() { Ok(None) } else { Err(FrameError::Close) };
+    };
+    let code = u16::from_be_bytes(*code);
+    let reason = String::from_utf8(reason.to_vec()).map_err(|_| FrameError::Close)?;
+    if frame::may_be_sent(code) { Ok(Some((code, reason))) } else { Err(FrameError::Close) }
+}

@@ -1,0 +1,156 @@
+//! The sending half of a websocket: one call, one frame, one system call where the kernel takes it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::backoff::random_bytes;
+use super::frame::{self, Header, MAX_CONTROL_PAYLOAD, Opcode, Role};
+use crate::protocol::end::{Closing, End};
+
+/// Why writing cannot go on.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The connection failed.
+    Io(io::Error),
+    /// The peer took no byte for the write stall limit.
+    Stalled(Duration),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::Io(error) => error.fmt(f),
+            WriteError::Stalled(limit) => write!(f, "took no byte for {} s", limit.as_secs_f32()),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+impl From<WriteError> for Closing {
+    fn from(error: WriteError) -> Closing {
+        match error {
+            WriteError::Io(error) => Closing::new(End::PeerLeft, format!("connection failed: {error}")),
+            WriteError::Stalled(_) => Closing::new(End::Stalled, error.to_string()),
+        }
+    }
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub struct Writer<W> {
+    io: W,
+    role: Role,
+    stall: Duration,
+    /// A frame was begun and not finished: nothing that is sent now would be understood.
+    torn: bool,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    /// Writes to `io`; a peer that takes no byte for `stall` is given up.
+    pub fn new(io: W, role: Role, stall: Duration) -> Writer<W> {
+        Writer { io, role, stall, torn: false }
+    }
+
+    /// Sends a piece of the byte stream as one binary message. A client's payload is masked in place.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn bytes(&mut self, payload: &mut [u8]) -> Result<(), WriteError> {
+        self.frame(Opcode::Binary, payload).await
+    }
+
+    /// Sends a control message.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn text(&mut self, text: String) -> Result<(), WriteError> {
+        self.frame(Opcode::Text, &mut text.into_bytes()).await
+    }
+
+    /// Asks the peer for a sign of life.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn ping(&mut self) -> Result<(), WriteError> {
+        self.frame(Opcode::Ping, &mut []).await
+    }
+
+    /// Answers a ping.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn pong(&mut self, mut payload: Vec<u8>) -> Result<(), WriteError> {
+        self.frame(Opcode::Pong, &mut payload).await
+    }
+
+    /// Sends the close frame. After a torn frame it could not be understood, and nothing is sent.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn close(&mut self, closing: &Closing) -> Result<(), WriteError> {
+        if self.torn {
+            return Ok(());
+        }
+        let mut payload = closing.end.code().to_be_bytes().to_vec();
+        payload.extend_from_slice(cut(&closing.reason, MAX_CONTROL_PAYLOAD - 2).as_bytes());
+        self.frame(Opcode::Close, &mut payload).await
+    }
+
+    /// Whether a frame was begun and not finished.
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Ends the connection's sending direction; for TLS with its own farewell.
+    pub async fn shutdown(&mut self) {
+        // Whether the peer still hears it does not matter: the connection is dropped next.
+        let _ = timeout(self.stall, self.io.shutdown()).await;
+    }
+
+    async fn frame(&mut self, opcode: Opcode, payload: &mut [u8]) -> Result<(), WriteError> {
+        let mask = (self.role == Role::Client).then(random_bytes);
+        if let Some(mask) = mask {
+            frame::apply_mask(payload, mask, 0);
+        }
+        let (header, header_len) =
+            frame::encode(Header { fin: true, opcode, len: payload.len() as u64, mask });
+        self.torn = true;
+        let mut header = &header[..header_len];
+        let mut payload: &[u8] = payload;
+        while !header.is_empty() || !payload.is_empty() {
+            let slices = [IoSlice::new(header), IoSlice::new(payload)];
+            let write = poll_fn(|cx| Pin::new(&mut self.io).poll_write_vectored(cx, &slices));
+            let n = match timeout(self.stall, write).await {
+                Ok(Ok(0)) => return Err(WriteError::Io(io::ErrorKind::WriteZero.into())),
+                Ok(Ok(n)) => n,
+                Ok(Err(error)) => return Err(WriteError::Io(error)),
+                Err(_) => return Err(WriteError::Stalled(self.stall)),
+            };
+            let of_header = n.min(header.len());
+            header = &header[of_header..];
+            payload = &payload[n - of_header..];
+        }
+        match timeout(self.stall, self.io.flush()).await {
+            Ok(flushed) => flushed.map_err(WriteError::Io)?,
+            Err(_) => return Err(WriteError::Stalled(self.stall)),
+        }
+        self.torn = false;
+        Ok(())
+    }
+}
+
+/// The longest beginning of `text` that fits into `most` bytes.
+fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
