@@ -1,1 +1,3 @@
+//! The relay: where hosts and clients meet. Knows neither NATS nor targets.
 
+pub mod rendezvous;
