@@ -1,1 +1,6 @@
+//! What both long-running programs need from the system: settings, secrets, logs, signals,
+//! metrics, certificates. Knows only the words of [`crate::protocol`].
 
+pub mod config;
+pub mod listen;
+pub mod secret;
