@@ -1,6 +1,8 @@
 //! What both long-running programs need from the system: settings, secrets, logs, signals,
 //! metrics, certificates. Knows only the words of [`crate::protocol`].
 
+pub mod audit;
 pub mod config;
 pub mod listen;
+pub mod logging;
 pub mod secret;
