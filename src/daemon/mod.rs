@@ -3,6 +3,8 @@
 
 pub mod audit;
 pub mod config;
+pub mod lifecycle;
 pub mod listen;
 pub mod logging;
+pub mod notify;
 pub mod secret;
