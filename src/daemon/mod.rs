@@ -6,5 +6,6 @@ pub mod config;
 pub mod lifecycle;
 pub mod listen;
 pub mod logging;
+pub mod metrics;
 pub mod notify;
 pub mod secret;
