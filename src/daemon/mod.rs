@@ -10,3 +10,4 @@ pub mod logging;
 pub mod metrics;
 pub mod notify;
 pub mod secret;
+pub mod tls;
