@@ -1,1 +1,13 @@
+//! What both long-running programs need from the system: settings, secrets, logs, signals,
+//! metrics, certificates. Knows only the words of [`crate::protocol`].
 
+pub mod audit;
+pub mod config;
+pub mod exit;
+pub mod lifecycle;
+pub mod listen;
+pub mod logging;
+pub mod metrics;
+pub mod notify;
+pub mod secret;
+pub mod tls;

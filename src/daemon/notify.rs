@@ -1,0 +1,152 @@
+//! What the service manager is told (sd_notify(3)): ready, reloading, stopping, a status line and
+//! the watchdog's signs of life. Without `$NOTIFY_SOCKET` all of it does nothing.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, warn};
+
+/// The program does its work; also said when a reload is done.
+pub fn ready(status: &str) {
+    send(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
+}
+
+/// A reload begins; [`ready`] ends it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        // With Type=notify-reload systemd ignores the one without the other.
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(err) => warn!("cannot read the monotonic clock: {err}"),
+    }
+}
+
+/// The program ends; streams may still be drained.
+pub fn stopping(status: &str) {
+    send(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
+}
+
+/// The line that `systemctl status` shows.
+pub fn status(status: &str) {
+    send(&[NotifyState::Status(&one_line(status))]);
+}
+
+/// Signs of life until dropped, at half the time that the unit's `WatchdogSec=` allows.
+#[derive(Debug)]
+pub struct Watchdog(JoinHandle<()>);
+
+impl Watchdog {
+    /// Starts the signs of life; `None` when the unit has no watchdog.
+    ///
+    /// No sign is given while `health` says what is wrong, so that systemd restarts the program. It
+    /// runs on the async runtime and must not block. Keep the watchdog until after the drain:
+    /// systemd watches that too.
+    pub fn start(health: impl Fn() -> Result<(), String> + Send + 'static) -> Option<Watchdog> {
+        let allowed = sd_notify::watchdog_enabled().filter(|allowed| !allowed.is_zero())?;
+        Some(Watchdog(tokio::spawn(signs_of_life(allowed / 2, health))))
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn signs_of_life(period: Duration, health: impl Fn() -> Result<(), String>) {
+    let mut tick = interval(period);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_well = true;
+    loop {
+        tick.tick().await;
+        match health() {
+            Ok(()) => {
+                is_well = true;
+                send(&[NotifyState::Watchdog]);
+            }
+            Err(trouble) if is_well => {
+                is_well = false;
+                warn!("no sign of life for the watchdog: {trouble}");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// A line break in a status would begin another assignment.
+fn one_line(status: &str) -> String {
+    status.replace(char::is_control, " ")
+}
+
+fn send(states: &[NotifyState<'_>]) {
+    // Not being heard is no reason to stop serving; systemd has timeouts of its own.
+    if let Err(err) = sd_notify::notify(states) {
+        debug!("cannot notify the service manager: {err}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// The environment belongs to the whole process, so the variables are set for one of its own.
+    #[test]
+    #[ignore = "run by the_service_manager_hears_each_word"]
+    fn in_a_process_of_its_own() {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            ready("serving\nMAINPID=1");
+            reloading();
+            status("draining 2 streams");
+            stopping("");
+            let asked = AtomicU32::new(0);
+            let health = move || match asked.fetch_add(1, Ordering::Relaxed) {
+                0 | 2 => Ok(()),
+                _ => Err("bus task died".to_owned()),
+            };
+            let watchdog = Watchdog::start(health).unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(watchdog);
+            status("end");
+        });
+    }
+
+    #[test]
+    fn the_service_manager_hears_each_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&socket).unwrap();
+        manager.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "daemon::notify::tests::in_a_process_of_its_own"])
+            .env("NOTIFY_SOCKET", &socket)
+            .env("WATCHDOG_USEC", "20000")
+            .env_remove("WATCHDOG_PID")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|last| last != "STATUS=end\n") {
+            let mut buffer = [0; 256];
+            let length = manager.recv(&mut buffer).unwrap();
+            heard.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
+        }
+        assert_eq!(heard[0], "READY=1\nSTATUS=serving MAINPID=1\n");
+        let monotonic = heard[1].strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+        assert!(monotonic.trim_end().parse::<u64>().unwrap() > 0);
+        assert_eq!(heard[2], "STATUS=draining 2 streams\n");
+        assert_eq!(heard[3], "STOPPING=1\nSTATUS=\n");
+        // Asked about 30 times, well at the first and the third.
+        assert_eq!(heard[4..], ["WATCHDOG=1\n", "WATCHDOG=1\n", "STATUS=end\n"]);
+    }
+
+    #[tokio::test]
+    async fn without_a_watchdog_nothing_is_started() {
+        assert!(Watchdog::start(|| Ok(())).is_none());
+        ready("nobody listens");
+    }
+}
