@@ -113,6 +113,44 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
         }
     }
 
+    /// Waits for `done` and notices when the peer leaves. What the peer says meanwhile is not taken:
+    /// it comes after, and a peer that says much is asked to wait by not being read.
+    ///
+    /// # Errors
+    /// How the peer left, and what to answer.
+    pub async fn attend<T>(&mut self, done: impl Future<Output = T>) -> Result<T, (Closing, Farewell)> {
+        let mut done = std::pin::pin!(done);
+        let mut beat = Beat::every(self.limits.ping_interval);
+        let mut has_spoken = false;
+        loop {
+            self.pulse.listening(!has_spoken);
+            let written = tokio::select! {
+                biased;
+                value = &mut done => return Ok(value),
+                payload = self.pulse.owed() => self.writer.pong(payload).await,
+                peeked = self.reader.peek(&self.pulse), if !has_spoken => match peeked {
+                    Ok(false) => { has_spoken = true; Ok(()) }
+                    Ok(true) => return Err((End::PeerLeft.into(), Farewell::Echo(End::PeerLeft.into()))),
+                    Err(error) => {
+                        let closing: Closing = error.into();
+                        let farewell = farewell_after(&closing);
+                        return Err((closing, farewell));
+                    }
+                },
+                () = sleep_until(beat.due()) => {
+                    if !self.pulse.beat() {
+                        return Err((Closing::new(End::PeerLeft, SILENT), Farewell::Gone));
+                    }
+                    beat.sent();
+                    self.writer.ping().await
+                }
+            };
+            if let Err(error) = written {
+                return Err((error.into(), Farewell::Gone));
+            }
+        }
+    }
+
     /// Sends a control message.
     ///
     /// # Errors

@@ -103,6 +103,8 @@ pub struct Reader<R> {
     payload: Option<Payload>,
     /// A control message that is not complete yet.
     note: Vec<u8>,
+    /// What [`Reader::peek`] saw and [`Reader::next`] has not taken yet.
+    ahead: Option<Step>,
 }
 
 #[derive(Debug)]
@@ -119,6 +121,7 @@ struct Payload {
     fin: bool,
 }
 
+#[derive(Debug)]
 enum Step {
     Bytes(Range<usize>),
     Text(String),
@@ -146,6 +149,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             message: None,
             payload: None,
             note: vec![],
+            ahead: None,
         }
     }
 
@@ -165,7 +169,22 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
+    /// Waits until something came in, and leaves it there. True: it is the end of the connection.
+    /// Safe to drop and call again.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn peek(&mut self, pulse: &Pulse) -> Result<bool, ReadError> {
+        let step = poll_fn(|cx| self.poll_step(cx, pulse)).await?;
+        let is_end = matches!(step, Step::Close(_) | Step::Eof);
+        self.ahead = Some(step);
+        Ok(is_end)
+    }
+
     fn poll_step(&mut self, cx: &mut Context<'_>, pulse: &Pulse) -> Poll<Result<Step, ReadError>> {
+        if let Some(step) = self.ahead.take() {
+            return Poll::Ready(Ok(step));
+        }
         loop {
             if let Some(step) = self.parse(pulse)? {
                 return Poll::Ready(Ok(step));

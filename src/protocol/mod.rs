@@ -4,6 +4,7 @@ pub mod command;
 pub mod control;
 pub mod end;
 pub mod grant;
+pub mod headers;
 pub mod host;
 pub mod issuers;
 pub mod mode;

@@ -79,6 +79,11 @@ impl TokenHash {
     pub fn fingerprint(&self) -> String {
         hex(&self.0[..4])
     }
+
+    /// The session's name in simple mode, where no grant gives it one: host and relay both know the hash.
+    pub fn session(&self) -> String {
+        hex(&self.0[..8])
+    }
 }
 
 impl fmt::Display for TokenHash {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::protocol::command::{Code, Refusal};
 use crate::protocol::end::End;
+use crate::protocol::host::HostId;
 use crate::protocol::token::TokenHash;
 
 /// How many may be here at once.
@@ -32,7 +33,7 @@ pub struct Admission {
     /// What the client's token hashes to.
     pub token: TokenHash,
     /// The host, for the record.
-    pub host: String,
+    pub host: HostId,
     /// The target, for the record; unknown to the relay in simple mode.
     pub target: Option<String>,
     /// Who asked, for the record.
@@ -490,7 +491,7 @@ mod tests {
         Admission {
             session: format!("session of {token}"),
             token: TokenHash::of(token.as_bytes()),
-            host: "h1".into(),
+            host: "h1".parse().unwrap(),
             target: Some("t".into()),
             user: None,
             max_streams,

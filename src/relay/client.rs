@@ -1,0 +1,279 @@
+//! A client's knock: its token, its wait for the host, and its stream.
+//!
+//! A refused handshake is only "1006" to a browser's script, so clients are refused by upgrading first
+//! and closing with a code and a reason.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::HeaderMap;
+use hyper::body::Incoming;
+use hyper::header::{COOKIE, HeaderValue, ORIGIN, SET_COOKIE};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use crate::daemon::audit::{Event, Record};
+use crate::link::frame::Role;
+use crate::link::leg::{Farewell, Leg};
+use crate::link::pair;
+use crate::link::reader::Text;
+use crate::link::socket::Socket;
+use crate::link::upgrade;
+use crate::protocol::control::{FromRelay, SUBPROTOCOL, to_text};
+use crate::protocol::end::{Closing, End};
+use crate::protocol::headers::{STREAM_PATH, TOKEN_SUBPROTOCOL};
+use crate::protocol::token::{Token, TokenHash};
+
+use super::Relay;
+use super::answer::{self, Answer};
+use super::host::HostLeg;
+use super::metrics::Held;
+use super::peer;
+use super::rendezvous::{Linked, Visitor, Waiting};
+
+/// Answers a client's request: 101 whenever it is a websocket; what comes of it is said by close codes.
+pub fn knock(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, address: IpAddr) -> Answer {
+    let handshake = match upgrade::Request::of(request.method(), request.headers()) {
+        Ok(handshake) => handshake,
+        Err(not) => return answer::error(not.status, "not_a_websocket", not.message),
+    };
+    let protocol = choose(handshake.offered()).map(str::to_owned);
+    let token = token(request.uri().path(), handshake.offered());
+    let mut response: Answer = handshake.accept(protocol.as_deref());
+    let visitor = token.as_ref().ok().map(|token| {
+        let visitor = visitor(request.headers(), token, address);
+        if visitor.cookie.is_none() {
+            set_cookie(&mut response, token, &visitor.next_cookie, relay.is_https());
+        }
+        visitor
+    });
+    let control = protocol.as_deref() == Some(SUBPROTOCOL);
+    let upgraded = hyper::upgrade::on(&mut request);
+    let relay = relay.clone();
+    relay.tasks.clone().spawn(async move {
+        let (socket, early) = match upgrade::socket(upgraded).await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return debug!("client left during the handshake: {error:#}"),
+        };
+        let text = if control { Text::Messages } else { Text::Bytes };
+        let leg = Leg::new(socket, &early, Role::Server, text, relay.settings().leg);
+        let client = Client { relay: &relay, leg, control, address };
+        match (token, visitor) {
+            (Ok(token), Some(visitor)) => client.serve(token.hash(), visitor).await,
+            (Err(closing), _) => client.refuse(closing, None).await,
+            // A visitor is made for every token.
+            (Ok(_), None) => client.refuse(End::BadRequest.into(), None).await,
+        }
+    });
+    response
+}
+
+struct Client<'a> {
+    relay: &'a Relay,
+    leg: Leg<Socket>,
+    control: bool,
+    address: IpAddr,
+}
+
+impl Client<'_> {
+    async fn serve(mut self, token: TokenHash, visitor: Visitor) {
+        let late = Instant::now() + self.relay.settings().client_wait;
+        loop {
+            let waiting = match self.relay.rendezvous.claim(token, visitor.clone()) {
+                Ok(waiting) => waiting,
+                Err(end) => return self.refuse(end.into(), Some(token)).await,
+            };
+            let held = Held::one(&self.relay.metrics.clients_waiting);
+            match self.leg.attend(self.relay.await_host(waiting, late)).await {
+                Ok(Met::Host(linked)) => {
+                    drop(held);
+                    return self.stream(*linked).await;
+                }
+                Ok(Met::Vanished) => {}
+                Ok(Met::Nobody(closing)) => return self.refuse(closing, Some(token)).await,
+                Err((closing, farewell)) => return self.refused(closing, farewell, Some(token)).await,
+            }
+        }
+    }
+
+    /// Links the two, and records it.
+    async fn stream(self, linked: Linked<HostLeg>) {
+        let Linked { mut host, stream } = linked;
+        let admission = stream.admission().clone();
+        let begun = Instant::now();
+        let record = |event| Record {
+            session: Some(admission.session.clone()),
+            stream: Some(stream.number()),
+            host: Some(admission.host.clone()),
+            target: admission.target.clone(),
+            user: admission.user.clone(),
+            peer: Some(self.address.to_string()),
+            token: Some(admission.token.fingerprint()),
+            ..Record::new(event)
+        };
+        let greeting = FromRelay::Linked {
+            stream: stream.number(),
+            peer: self.address.to_string(),
+            control: self.control,
+        };
+        if let Err(closing) = host.say(to_text(&greeting)).await {
+            Record { end: Some(closing.end), reason: Some(closing.reason.into()), ..record(Event::Refused) }
+                .log();
+            self.relay.metrics.refused_client(End::PeerLeft);
+            drop(stream);
+            return self.leg.finish(Farewell::Say(Closing::new(End::PeerLeft, "the host left"))).await;
+        }
+        record(Event::Started).log();
+        let held = Held::one(&self.relay.metrics.streams);
+        let stop = self.relay.stop_at(stream.until());
+        let outcome = pair::link(host, self.leg, self.control, stop).await;
+        drop(held);
+        self.relay.metrics.ended(&outcome);
+        Record {
+            bytes_in: Some(outcome.bytes_in),
+            bytes_out: Some(outcome.bytes_out),
+            lasted: Some(begun.elapsed()),
+            end: Some(outcome.closing.end),
+            reason: Some(outcome.closing.reason.clone().into()),
+            ..record(Event::Ended)
+        }
+        .log();
+        drop(stream);
+    }
+
+    /// Closes the client with a code, and records it.
+    async fn refuse(self, closing: Closing, token: Option<TokenHash>) {
+        let farewell = Farewell::Say(closing.clone());
+        self.refused(closing, farewell, token).await;
+    }
+
+    async fn refused(self, closing: Closing, farewell: Farewell, token: Option<TokenHash>) {
+        self.relay.metrics.refused_client(closing.end);
+        Record {
+            peer: Some(self.address.to_string()),
+            token: token.map(|token| token.fingerprint()),
+            end: Some(closing.end),
+            reason: Some(closing.reason.into()),
+            ..Record::new(Event::Refused)
+        }
+        .log();
+        self.leg.finish(farewell).await;
+    }
+}
+
+/// What came of waiting for a host.
+enum Met {
+    Host(Box<Linked<HostLeg>>),
+    /// The host went away in the moment it was claimed.
+    Vanished,
+    Nobody(Closing),
+}
+
+impl Relay {
+    async fn await_host(&self, mut waiting: Waiting<HostLeg>, late: Instant) -> Met {
+        tokio::select! {
+            biased;
+            answer = waiting.answer() => match answer {
+                Some(Ok(linked)) => Met::Host(Box::new(linked)),
+                Some(Err(end)) => Met::Nobody(end.into()),
+                None => Met::Vanished,
+            },
+            () = sleep_until(late) => Met::Nobody(waiting.late().into()),
+            () = self.stopping.cancelled() => Met::Nobody(End::RelayRestarting.into()),
+        }
+    }
+
+    /// Resolves when a linked stream must end: its session's time is over, or the relay has drained.
+    async fn stop_at(&self, until: Instant) -> Closing {
+        tokio::select! {
+            () = sleep_until(until) => Closing::new(End::SessionEnded, "the session's time is over"),
+            () = self.drained.cancelled() => End::RelayRestarting.into(),
+        }
+    }
+}
+
+/// The subprotocol to echo: ours if it is offered, else the first that is not a token in disguise.
+fn choose(offered: &[String]) -> Option<&str> {
+    let ours = offered.iter().find(|protocol| *protocol == SUBPROTOCOL);
+    let other = offered.iter().find(|protocol| !protocol.starts_with(TOKEN_SUBPROTOCOL));
+    // A browser that offered something must hear one of its own offers.
+    ours.or(other).or(offered.first()).map(String::as_str)
+}
+
+fn token(path: &str, offered: &[String]) -> Result<Token, Closing> {
+    let in_path = path.strip_prefix(STREAM_PATH).filter(|token| !token.is_empty());
+    let in_protocol = || offered.iter().find_map(|protocol| protocol.strip_prefix(TOKEN_SUBPROTOCOL));
+    let text = in_path.or_else(in_protocol).ok_or(End::TokenMalformed)?;
+    Ok(text.parse().map_err(|_| End::TokenMalformed)?)
+}
+
+fn cookie_name(token: &Token) -> String {
+    format!("stream_{}", token.hash().fingerprint())
+}
+
+fn visitor(headers: &HeaderMap, token: &Token, address: IpAddr) -> Visitor {
+    let name = cookie_name(token);
+    let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let cookie = pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+    let next_cookie = cookie.clone().unwrap_or_else(random_cookie);
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
+    Visitor { address: peer::bucket(address), cookie, next_cookie, origin }
+}
+
+fn random_cookie() -> String {
+    let mut bytes = [0; 16];
+    match SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => URL_SAFE_NO_PAD.encode(bytes),
+        // Nobody can present this one: further streams are then bound to the address only.
+        Err(_) => format!("none;{:?}", SystemTime::now()),
+    }
+}
+
+fn set_cookie(response: &mut Answer, token: &Token, value: &str, secure: bool) {
+    // A page of another origin may hold the websocket, so with TLS the cookie must go cross-site.
+    let site = if secure { "; SameSite=None; Secure" } else { "; SameSite=Lax" };
+    let cookie = format!("{}={value}; Path={STREAM_PATH}; HttpOnly{site}", cookie_name(token));
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offers(offered: &[&str]) -> Vec<String> {
+        offered.iter().map(|protocol| (*protocol).to_owned()).collect()
+    }
+
+    #[test]
+    fn exactly_one_offer_is_echoed() {
+        let cases: [(&[&str], Option<&str>); 5] = [
+            (&[], None),
+            (&["binary"], Some("binary")),
+            (&["binary", "stream.v1"], Some("stream.v1")),
+            (&["stream.token.abc", "base64"], Some("base64")),
+            (&["stream.token.abc"], Some("stream.token.abc")),
+        ];
+        for (offered, echoed) in cases {
+            assert_eq!(choose(&offers(offered)), echoed);
+        }
+    }
+
+    #[test]
+    fn a_token_comes_in_the_path_or_as_a_subprotocol() {
+        let secret = Token::generate().unwrap();
+        let text = secret.reveal();
+        assert_eq!(token(&format!("/v1/stream/{text}"), &[]).unwrap(), secret);
+        assert_eq!(token("/v1/stream/", &offers(&["x", &format!("stream.token.{text}")])).unwrap(), secret);
+        assert_eq!(token("/v1/stream", &offers(&[&format!("stream.token.{text}")])).unwrap(), secret);
+        for wrong in ["/v1/stream/", "/v1/stream/short", &format!("/v1/stream/{text}/x")] {
+            assert_eq!(token(wrong, &[]).unwrap_err().end, End::TokenMalformed);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A host's dial: who it is, what it may do here, and its life until a client takes it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hyper::HeaderMap;
+use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
+use tracing::debug;
+
+use crate::daemon::audit::{Event, Record};
+use crate::link::frame::Role;
+use crate::link::leg::{Farewell, Held as HeldLeg, Leg};
+use crate::link::reader::Text;
+use crate::link::socket::Socket;
+use crate::link::upgrade;
+use crate::protocol::command::{Code, Refusal};
+use crate::protocol::end::{Closing, End};
+use crate::protocol::grant::unix;
+use crate::protocol::host::HostId;
+use crate::protocol::token::{Token, TokenHash};
+use crate::protocol::{headers, proof};
+
+use super::Relay;
+use super::answer::{self, Answer};
+use super::config::Auth;
+use super::metrics::Held;
+use super::rendezvous::{Admission, Parked};
+
+/// How long a session of simple mode is remembered after its end: its token has no date of its own.
+const REMEMBER_OPAQUE: Duration = Duration::from_secs(3600);
+
+/// A host's side of a stream.
+pub type HostLeg = Leg<Socket>;
+
+/// Answers a dial: 101 and parked, or why not.
+pub fn dial(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, peer: std::net::IpAddr) -> Answer {
+    let refused = |refusal: Refusal, host: Option<HostId>| {
+        relay.metrics.refused_host(refusal.code.label());
+        Record {
+            host,
+            peer: Some(peer.to_string()),
+            end: Some(End::NotAllowed),
+            reason: Some(refusal.to_string()),
+            ..Record::new(Event::Refused)
+        }
+        .log();
+        answer::refusal(&refusal)
+    };
+    let admission = match admit(relay, request.headers()) {
+        Ok(admission) => admission,
+        Err((refusal, host)) => return refused(refusal, host),
+    };
+    // Only now: without a grant, whatever else is wrong with a request is nobody's business.
+    let handshake = match upgrade::Request::of(request.method(), request.headers()) {
+        Ok(handshake) => handshake,
+        Err(not) => return answer::error(not.status, "not_a_websocket", not.message),
+    };
+    if relay.stopping.is_cancelled() {
+        return refused(Refusal::new(Code::Stopping, "relay is restarting"), Some(admission.host));
+    }
+    let host = admission.host.clone();
+    let parked = match relay.rendezvous.park(admission) {
+        Ok(parked) => parked,
+        Err(refusal) => return refused(refusal, Some(host)),
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let relay = relay.clone();
+    relay.tasks.clone().spawn(async move {
+        let held = Held::one(&relay.metrics.hosts_parked);
+        match upgrade::socket(upgraded).await {
+            Ok((socket, early)) => {
+                let leg = Leg::new(socket, &early, Role::Server, Text::Messages, relay.settings().leg);
+                park(&relay, parked, leg, held).await;
+            }
+            Err(error) => debug!("host left during the handshake: {error:#}"),
+        }
+    });
+    handshake.accept(None)
+}
+
+/// Keeps a parked host alive until a client claims it, or its time is over.
+async fn park(relay: &Relay, mut parked: Parked<HostLeg>, mut leg: HostLeg, held: Held) {
+    let host_wait = relay.settings().host_wait;
+    let admission = parked.admission().clone();
+    let is_spare = parked.is_spare();
+    let claimed = async {
+        tokio::select! {
+            claim = parked.claimed() => claim.ok_or(Closing::new(End::SessionEnded, "the session is over")),
+            () = tokio::time::sleep(host_wait), if !is_spare => {
+                Err(Closing::new(End::NoHost, "no client came in time"))
+            }
+            () = relay.stopping.cancelled() => Err(End::RelayRestarting.into()),
+        }
+    };
+    let ended = match leg.hold(claimed).await {
+        HeldLeg::Done(Ok(claim)) => {
+            drop(held);
+            // The client that claimed it may have left in this moment.
+            match claim.hand_over(leg) {
+                Ok(()) => return,
+                Err(returned) => {
+                    leg = returned;
+                    let closing = Closing::new(End::PeerLeft, "the client left");
+                    (closing.clone(), Farewell::Say(closing))
+                }
+            }
+        }
+        HeldLeg::Done(Err(closing)) => (closing.clone(), Farewell::Say(closing)),
+        HeldLeg::Text(_) => {
+            let closing = Closing::new(End::ProtocolError, "a parked host has nothing to say");
+            (closing.clone(), Farewell::Say(closing))
+        }
+        HeldLeg::Lost(closing, farewell) => (closing, farewell),
+    };
+    drop(parked);
+    let (closing, farewell) = ended;
+    if !is_spare {
+        Record {
+            session: Some(admission.session.clone()),
+            host: Some(admission.host.clone()),
+            target: admission.target.clone(),
+            user: admission.user.clone(),
+            token: Some(admission.token.fingerprint()),
+            end: Some(closing.end),
+            reason: Some(format!("parked host left unlinked: {}", closing.reason)),
+            ..Record::new(Event::Refused)
+        }
+        .log();
+    }
+    leg.finish(farewell).await;
+}
+
+/// What the dial proves. With a refusal goes the host's name, as far as it is believed.
+fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Option<HostId>)> {
+    let settings = relay.settings();
+    let max_streams =
+        number(headers, headers::MAX_STREAMS).unwrap_or(1).clamp(1, settings.max_streams.into());
+    let bearer = header(headers, AUTHORIZATION.as_str())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .ok_or_else(|| {
+            (Refusal::new(Code::GrantMalformed, "no grant: a host dials with Authorization: Bearer"), None)
+        })?;
+    match &settings.auth {
+        Auth::Signed { issuers, leeway } => {
+            let grant = issuers.verify(bearer).map_err(|refusal| (refusal, None))?;
+            let claims = grant.claims();
+            let refuse = |refusal| (refusal, Some(grant.host().clone()));
+            // A spare of a live session comes with the grant that the session began with.
+            if !relay.rendezvous.is_live(&claims.token_sha256, &claims.sid) {
+                grant.check_time(SystemTime::now(), *leeway).map_err(refuse)?;
+                if claims.iat < unix(relay.started) {
+                    let why = "grant was issued before this relay started, and might have been used";
+                    return Err(refuse(Refusal::new(Code::GrantReplayed, why)));
+                }
+            }
+            if !settings.public_urls.iter().any(|url| url == claims.relay.trim_end_matches('/')) {
+                let why = format!("grant names the relay {}, which is not this one", claims.relay);
+                return Err(refuse(Refusal::new(Code::RelayNotAllowed, why)));
+            }
+            proof::check(&grant, header(headers, proof::HEADER)).map_err(refuse)?;
+            let most = claims.max_streams.map_or(max_streams, |most| max_streams.min(u64::from(most).max(1)));
+            let max_time =
+                claims.max_seconds.map_or(settings.session, Duration::from_secs).min(settings.session);
+            Ok(Admission {
+                session: claims.sid.clone(),
+                token: claims.token_sha256,
+                host: grant.host().clone(),
+                target: Some(claims.target.clone()),
+                user: claims.user.clone(),
+                max_streams: most as u32,
+                max_time,
+                origins: claims.origin.clone(),
+                remember: crate::protocol::grant::MAX_LIFETIME + *leeway + *leeway,
+            })
+        }
+        Auth::Opaque(keys) => {
+            let host: Option<HostId> = header(headers, headers::HOST).and_then(|host| host.parse().ok());
+            let key = header(headers, headers::RELAY_KEY).map(|key| TokenHash::of(key.as_bytes()));
+            let known = host.as_ref().and_then(|host| keys.get(host));
+            // Hashes are compared: how long it takes says nothing about the key.
+            let (Some(host), true) = (host, known.is_some() && known == key.as_ref()) else {
+                return Err((Refusal::new(Code::RelayKey, "host or relay key is not known here"), None));
+            };
+            let token: Token = match bearer.parse() {
+                Ok(token) => token,
+                Err(_) => return Err((Refusal::new(Code::BadCommand, "not a token"), Some(host))),
+            };
+            let token = token.hash();
+            let asked = number(headers, headers::MAX_SECONDS).map_or(settings.session, Duration::from_secs);
+            Ok(Admission {
+                session: token.session(),
+                token,
+                host,
+                target: None,
+                user: None,
+                max_streams: max_streams as u32,
+                max_time: asked.min(settings.session),
+                origins: vec![],
+                remember: REMEMBER_OPAQUE,
+            })
+        }
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    header(headers, name)?.parse().ok()
+}

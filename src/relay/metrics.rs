@@ -1,0 +1,105 @@
+//! What the relay counts.
+
+use crate::daemon::metrics::{Counter, EncodeLabelSet, Family, Gauge, Metrics};
+use crate::protocol::end::{End, Outcome};
+
+/// The relay's metrics, registered.
+#[derive(Clone, Debug, Default)]
+pub struct RelayMetrics {
+    /// Connections that are open, of all kinds.
+    pub connections: Gauge,
+    /// TLS handshakes that failed or were too slow.
+    pub tls_failures: Counter,
+    /// Accepts that failed, such as for want of file descriptors.
+    pub accept_failures: Counter,
+    /// Hosts that are parked.
+    pub hosts_parked: Gauge,
+    /// Clients that wait for their host.
+    pub clients_waiting: Gauge,
+    /// Streams that are linked.
+    pub streams: Gauge,
+    ended: Family<EndLabel, Counter>,
+    bytes: Family<DirectionLabel, Counter>,
+    refused_clients: Family<EndLabel, Counter>,
+    refused_hosts: Family<CodeLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabel {
+    end: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DirectionLabel {
+    direction: &'static str,
+}
+
+impl RelayMetrics {
+    /// Registers all of them.
+    pub fn register(metrics: &mut Metrics) -> RelayMetrics {
+        let ours = RelayMetrics::default();
+        let registry = metrics.registry("stream_relay");
+        registry.register("connections", "Open connections of all kinds", ours.connections.clone());
+        registry.register("tls_failures", "TLS handshakes that failed", ours.tls_failures.clone());
+        registry.register(
+            "accept_failures",
+            "Connections that could not be accepted",
+            ours.accept_failures.clone(),
+        );
+        registry.register("hosts_parked", "Hosts that wait for a client", ours.hosts_parked.clone());
+        registry.register(
+            "clients_waiting",
+            "Clients that wait for their host",
+            ours.clients_waiting.clone(),
+        );
+        registry.register("streams", "Linked streams", ours.streams.clone());
+        registry.register("streams_ended", "Linked streams that ended, by reason", ours.ended.clone());
+        registry.register("bytes", "Payload bytes, by direction", ours.bytes.clone());
+        registry.register(
+            "clients_refused",
+            "Clients that were closed unlinked",
+            ours.refused_clients.clone(),
+        );
+        registry.register("hosts_refused", "Hosts whose dial was refused", ours.refused_hosts.clone());
+        ours
+    }
+
+    /// A linked stream ended.
+    pub fn ended(&self, outcome: &Outcome) {
+        self.ended.get_or_create(&EndLabel { end: outcome.closing.end.label() }).inc();
+        self.bytes.get_or_create(&DirectionLabel { direction: "to_host" }).inc_by(outcome.bytes_in);
+        self.bytes.get_or_create(&DirectionLabel { direction: "to_client" }).inc_by(outcome.bytes_out);
+    }
+
+    /// A client was closed without a stream.
+    pub fn refused_client(&self, end: End) {
+        self.refused_clients.get_or_create(&EndLabel { end: end.label() }).inc();
+    }
+
+    /// A host's dial was refused.
+    pub fn refused_host(&self, code: &'static str) {
+        self.refused_hosts.get_or_create(&CodeLabel { code }).inc();
+    }
+}
+
+/// Holds a gauge one higher while it lives.
+pub struct Held(Gauge);
+
+impl Held {
+    /// Counts one more.
+    pub fn one(gauge: &Gauge) -> Held {
+        gauge.inc();
+        Held(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,49 @@
+//! Which path is whose. Everything is answered at once, with JSON where nothing else fits.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+
+use crate::protocol::headers::{HOST_PATH, STREAM_PATH};
+
+use super::answer::{self, Answer};
+use super::{Relay, client, host, peer};
+
+/// Whatever answers below [`API_PATH`]: the bundled platform, put there by the program.
+pub trait Api: Send + Sync {
+    /// Answers a request of `peer`.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    /// Whether it can do its work.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// Where the platform's API begins.
+pub const API_PATH: &str = "/api/";
+
+/// Answers on the public listener.
+pub async fn answer(relay: Arc<Relay>, request: Request<Incoming>, from: IpAddr) -> Answer {
+    let address = peer::address(from, request.headers(), &relay.settings().trusted_proxies);
+    let path = request.uri().path();
+    if path == HOST_PATH {
+        return host::dial(&relay, request, address);
+    }
+    if path.starts_with(STREAM_PATH) || path == STREAM_PATH.trim_end_matches('/') {
+        return client::knock(&relay, request, address);
+    }
+    match &relay.api {
+        Some(api) if path.starts_with(API_PATH) => api.clone().answer(request, address).await,
+        _ => answer::error(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
+    }
+}
