@@ -1,0 +1,46 @@
+//! The tables of `docs/protocol.md`, held against the code.
+
+use stream::protocol::command::Code;
+use stream::protocol::end::End;
+
+fn table_rows(first_header: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md")).unwrap();
+    let mut lines = text.lines().skip_while(|line| *line != first_header);
+    assert!(lines.next().is_some(), "no table `{first_header}`");
+    let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+    rows.map(cells).collect()
+}
+
+#[test]
+fn close_codes_are_as_documented() {
+    let documented = table_rows("| code | label | meaning |");
+    let coded: Vec<Vec<String>> = End::ALL
+        .iter()
+        .map(|end| vec![end.code().to_string(), end.label().to_owned(), end.reason().to_owned()])
+        .collect();
+    assert_eq!(documented, coded);
+}
+
+#[test]
+fn every_end_has_a_code_and_a_label_of_its_own() {
+    for end in End::ALL {
+        assert_eq!(End::from_code(end.code()), Some(end));
+        assert_eq!(End::ALL.iter().filter(|other| other.label() == end.label()).count(), 1, "{end:?}");
+    }
+}
+
+#[test]
+fn refusal_codes_are_as_documented() {
+    let documented: Vec<String> = table_rows("| code | meaning |").into_iter().map(|row| row[0].clone()).collect();
+    assert!(documented.len() > 20);
+    for label in &documented {
+        let code: Code = serde_json::from_value(serde_json::json!(label)).unwrap_or_else(|_| panic!("no code {label}"));
+        assert_eq!(code.label(), label);
+    }
+    // Every variant that the source names is in the table.
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/protocol/command.rs")).unwrap();
+    let labels = source.lines().filter_map(|line| line.trim().strip_prefix("Code::")?.split_once("=> \""));
+    let coded: Vec<&str> = labels.map(|(_, rest)| rest.trim_end_matches("\",")).collect();
+    assert_eq!(documented, coded);
+}
