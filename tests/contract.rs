@@ -8,7 +8,8 @@ fn table_rows(first_header: &str) -> Vec<Vec<String>> {
     let mut lines = text.lines().skip_while(|line| *line != first_header);
     assert!(lines.next().is_some(), "no table `{first_header}`");
     let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
-    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+    let cells =
+        |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
     rows.map(cells).collect()
 }
 
@@ -32,14 +33,17 @@ fn every_end_has_a_code_and_a_label_of_its_own() {
 
 #[test]
 fn refusal_codes_are_as_documented() {
-    let documented: Vec<String> = table_rows("| code | meaning |").into_iter().map(|row| row[0].clone()).collect();
+    let documented: Vec<String> =
+        table_rows("| code | meaning |").into_iter().map(|row| row[0].clone()).collect();
     assert!(documented.len() > 20);
     for label in &documented {
-        let code: Code = serde_json::from_value(serde_json::json!(label)).unwrap_or_else(|_| panic!("no code {label}"));
+        let code: Code =
+            serde_json::from_value(serde_json::json!(label)).unwrap_or_else(|_| panic!("no code {label}"));
         assert_eq!(code.label(), label);
     }
     // Every variant that the source names is in the table.
-    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/protocol/command.rs")).unwrap();
+    let source =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/protocol/command.rs")).unwrap();
     let labels = source.lines().filter_map(|line| line.trim().strip_prefix("Code::")?.split_once("=> \""));
     let coded: Vec<&str> = labels.map(|(_, rest)| rest.trim_end_matches("\",")).collect();
     assert_eq!(documented, coded);

@@ -38,7 +38,11 @@ fn every_import_goes_down_the_table() {
             let code = line.split("//").next().unwrap_or_default();
             for imported in imports(code) {
                 if imported != layer && !allowed.contains(&imported) {
-                    wrong.push(format!("src/{}:{}: {layer} imports {imported}", inside.display(), number + 1));
+                    wrong.push(format!(
+                        "src/{}:{}: {layer} imports {imported}",
+                        inside.display(),
+                        number + 1
+                    ));
                 }
             }
             for (_, crates) in FORBIDDEN.iter().filter(|(name, _)| *name == layer) {

@@ -43,7 +43,11 @@ pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
         for file in loaded.files() {
             println!("read {}", file.display());
         }
-        println!("configuration is fine: {} listener(s), relay {}", settings.listen.len(), settings.public_urls[0]);
+        println!(
+            "configuration is fine: {} listener(s), relay {}",
+            settings.listen.len(),
+            settings.public_urls[0]
+        );
     }
     Ok(())
 }
@@ -52,10 +56,8 @@ pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
 pub fn serve(file: &Path, log_level: Option<&str>) -> Result<(), ExitError> {
     logging::init(log_level).or_exit(Exit::Usage)?;
     let (_, settings) = load(file)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(run(file, settings))
 }
 
