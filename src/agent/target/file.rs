@@ -178,6 +178,7 @@ impl AsyncRead for Tail {
 mod tests {
     use std::fs::OpenOptions;
     use std::io::Write;
+    use std::path::Path;
     use std::time::Duration;
 
     use tokio::io::AsyncReadExt;
