@@ -1,3 +1,175 @@
 //! The agent: listens on nothing, takes commands, dials out, and links local targets.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::Result;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::daemon::audit::{Event, Record};
+use crate::daemon::tls;
+use crate::link::dial::Dialer;
+use crate::protocol::command::{Answer, Code, Refusal, Start, Stop as StopCommand, TargetList, VERSION};
+use crate::protocol::end::{Closing, End};
+
+use allowlist::Allowlist;
+use config::Settings;
+use order::Order;
+use sessions::Sessions;
+use stream::Parked;
+
+pub mod allowlist;
+pub mod bus;
+pub mod config;
+mod order;
+pub mod run;
+mod sessions;
+mod status;
+pub mod stop;
+mod stream;
 pub mod target;
+
+/// Records that wait to be published: an outage of NATS must not fill the memory.
+const WAITING_RECORDS: usize = 1024;
+
+/// A running agent.
+pub struct Agent {
+    settings: RwLock<Arc<Settings>>,
+    dialer: RwLock<Dialer>,
+    allowlist: Allowlist,
+    sessions: Sessions,
+    records: mpsc::Sender<Record>,
+    /// Takes nothing new.
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Agent {
+    /// An agent, and the records that it wants published.
+    ///
+    /// # Errors
+    /// When the trust for relays cannot be set up.
+    pub fn new(
+        settings: Settings,
+        stopping: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Result<(Arc<Agent>, mpsc::Receiver<Record>)> {
+        let (records, published) = mpsc::channel(WAITING_RECORDS);
+        let agent = Agent {
+            dialer: RwLock::new(dialer(&settings)?),
+            allowlist: Allowlist::new(settings.targets.clone(), settings.streams),
+            sessions: Sessions::default(),
+            settings: RwLock::new(Arc::new(settings)),
+            records,
+            stopping,
+            tasks,
+        };
+        Ok((Arc::new(agent), published))
+    }
+
+    /// Takes over new settings. Streams whose target is gone or changed end; all others go on. Host id,
+    /// prefix and NATS stay as they were: true if they should not.
+    ///
+    /// # Errors
+    /// When the trust for relays cannot be set up; then everything stays as it was.
+    pub fn reload(&self, settings: Settings) -> Result<bool> {
+        let dialer = dialer(&settings)?;
+        let old = self.settings();
+        let needs_restart =
+            settings.nats != old.nats || settings.host != old.host || settings.prefix != old.prefix;
+        *self.dialer.write().unwrap_or_else(PoisonError::into_inner) = dialer;
+        self.allowlist.replace(settings.targets.clone(), settings.streams);
+        let settings = Settings { host: old.host.clone(), ..settings };
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        Ok(needs_restart)
+    }
+
+    /// Carries out a start command. The answer comes when the host is parked at the relay.
+    pub async fn start(self: &Arc<Self>, payload: &[u8]) -> Answer {
+        let settings = self.settings();
+        let mut record = Record { host: Some(settings.host.clone()), ..Record::new(Event::Refused) };
+        match self.parked(payload, &settings, &mut record).await {
+            Ok(parked) => {
+                let session = record.session.unwrap_or_default();
+                self.tasks.spawn(parked.run());
+                Answer::accepted(session)
+            }
+            Err(refusal) => {
+                self.tell(Record { end: Some(End::NotAllowed), reason: Some(refusal.to_string()), ..record });
+                Answer::refused(refusal)
+            }
+        }
+    }
+
+    /// From bytes to a parked host; `record` learns what is known on the way.
+    async fn parked(
+        self: &Arc<Self>,
+        payload: &[u8],
+        settings: &Settings,
+        record: &mut Record,
+    ) -> Result<Parked, Refusal> {
+        if self.stopping.is_cancelled() {
+            return Err(Refusal::new(Code::Stopping, "this agent is shutting down"));
+        }
+        let order = Order::verify(Start::parse(payload)?, settings)?;
+        *record = order.record(Event::Refused, &settings.host);
+        let permit = self.allowlist.permit(&order.target, &order.params, order.mode)?;
+        let session = self.sessions.begin(&order.session, order.remember)?;
+        Parked::dial(self, order, session, permit).await
+    }
+
+    /// Carries out a stop command.
+    pub fn stop(&self, payload: &[u8]) -> Answer {
+        let Ok(command) = serde_json::from_slice::<StopCommand>(payload) else {
+            return Answer::refused(Refusal::new(
+                Code::BadCommand,
+                "expected {\"session\":\"…\",\"reason\":\"…\"}",
+            ));
+        };
+        let reason = match command.reason.is_empty() {
+            true => End::SessionEnded.into(),
+            false => Closing::new(End::SessionEnded, command.reason),
+        };
+        match self.sessions.stop(&command.session, reason) {
+            Ok(()) => Answer::accepted(command.session),
+            Err(refusal) => Answer::refused(refusal),
+        }
+    }
+
+    /// What may be opened.
+    pub fn targets(&self) -> TargetList {
+        TargetList { v: VERSION, host: self.settings().host.clone(), targets: self.allowlist.infos() }
+    }
+
+    /// Ends all sessions, for a reason.
+    pub fn stop_all(&self, why: &Closing) {
+        self.sessions.stop_all(why);
+    }
+
+    /// Logs a record and has it published.
+    fn tell(&self, record: Record) {
+        record.log();
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.records.try_send(record) {
+            warn!("{WAITING_RECORDS} records wait for NATS: this one is only in the log");
+        }
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn dialer(&self) -> Dialer {
+        self.dialer.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// How relays are dialled with these settings.
+fn dialer(settings: &Settings) -> Result<Dialer> {
+    Ok(Dialer {
+        tls: tls::client_config(settings.relay_ca.as_deref())?,
+        proxy: settings.proxy.clone(),
+        limits: settings.leg,
+    })
+}

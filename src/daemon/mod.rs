@@ -8,6 +8,7 @@ pub mod lifecycle;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
+pub mod nats;
 pub mod notify;
 pub mod secret;
 pub mod tls;

@@ -316,12 +316,16 @@ fn absolute(key: &'static str, path: &str) -> Result<std::path::PathBuf, Wrong> 
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::agent) mod tests {
     use super::*;
 
     /// A target from the TOML of its table.
     pub fn target(toml: &str) -> Target {
-        toml::from_str::<RawTarget>(toml).unwrap().check("t").unwrap()
+        target_named("t", toml)
+    }
+
+    pub fn target_named(name: &str, toml: &str) -> Target {
+        toml::from_str::<RawTarget>(toml).unwrap().check(name).unwrap()
     }
 
     fn refused(toml: &str) -> String {

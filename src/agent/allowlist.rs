@@ -1,0 +1,228 @@
+//! What the host's owner allows, in charge of everything that is opened: only the allowlist makes a
+//! [`Permit`], and only a permit can be opened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::protocol::command::{Code, Refusal, TargetInfo};
+use crate::protocol::end::{Closing, End};
+use crate::protocol::mode::Mode;
+
+use super::stop::Stop;
+use super::target::{OpenError, Opened, Target};
+
+/// The allowlist. Clones are the same list.
+#[derive(Clone, Debug)]
+pub struct Allowlist(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    targets: BTreeMap<String, Entry>,
+    limit: u32,
+    /// Streams by target, of targets that are gone as well.
+    open: HashMap<String, u32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    target: Arc<Target>,
+    revoked: Stop,
+}
+
+/// The right to open one target once. Dropping it gives its place back.
+#[derive(Debug)]
+pub struct Permit {
+    list: Allowlist,
+    target: Arc<Target>,
+    mode: Mode,
+    revoked: Stop,
+}
+
+impl Allowlist {
+    /// A list of targets, and how many streams there may be at once over all of them.
+    pub fn new(targets: Vec<Target>, limit: u32) -> Allowlist {
+        let targets =
+            targets.into_iter().map(|target| (target.name().to_owned(), Entry::new(target))).collect();
+        Allowlist(Arc::new(Mutex::new(State { targets, limit, open: HashMap::new() })))
+    }
+
+    /// Takes over a new list. Streams of targets that are gone or changed are ended, all others go on.
+    pub fn replace(&self, targets: Vec<Target>, limit: u32) {
+        let mut state = self.lock();
+        let mut old = std::mem::take(&mut state.targets);
+        for target in targets {
+            let name = target.name().to_owned();
+            let entry = match old.remove(&name) {
+                Some(entry) if *entry.target == target => entry,
+                changed => {
+                    if let Some(entry) = changed {
+                        entry
+                            .revoked
+                            .now(Closing::new(End::NotAllowed, "the target was changed by the host's owner"));
+                    }
+                    Entry::new(target)
+                }
+            };
+            state.targets.insert(name, entry);
+        }
+        for entry in old.into_values() {
+            entry.revoked.now(Closing::new(End::NotAllowed, "the target was removed by the host's owner"));
+        }
+        state.limit = limit;
+    }
+
+    /// Permits one stream to a target.
+    ///
+    /// # Errors
+    /// [`Code::TargetNotAllowed`], [`Code::ParamsNotAllowed`], [`Code::ModeNotAllowed`] or [`Code::Busy`].
+    pub fn permit(
+        &self,
+        name: &str,
+        params: &BTreeMap<String, String>,
+        mode: Option<Mode>,
+    ) -> Result<Permit, Refusal> {
+        let mut state = self.lock();
+        let total: u32 = state.open.values().sum();
+        let entry = state.targets.get(name).ok_or_else(|| {
+            // Not quoted: the name comes from outside, and the owner's log has it anyway.
+            Refusal::new(Code::TargetNotAllowed, "no such target on this host's allowlist")
+        })?;
+        let (target, revoked) = (entry.target.clone(), entry.revoked.clone());
+        if let Some(param) = params.keys().next() {
+            let why = format!("target {name} takes no parameters, and `{}` was given", param.escape_debug());
+            return Err(Refusal::new(Code::ParamsNotAllowed, why));
+        }
+        let mode = mode.or(target.modes().first().copied()).unwrap_or(Mode::Ro);
+        if !target.modes().contains(&mode) {
+            return Err(Refusal::new(Code::ModeNotAllowed, format!("target {name} cannot be opened {mode}")));
+        }
+        if total >= state.limit {
+            return Err(Refusal::new(Code::Busy, format!("{} streams are open on this host", state.limit)));
+        }
+        let open = state.open.entry(name.to_owned()).or_default();
+        if *open >= target.max_streams() {
+            return Err(Refusal::new(
+                Code::Busy,
+                format!("target {name} has {open} streams open, its limit"),
+            ));
+        }
+        *open += 1;
+        drop(state);
+        Ok(Permit { list: self.clone(), target, mode, revoked })
+    }
+
+    /// The list as the platform may see it.
+    pub fn infos(&self) -> Vec<TargetInfo> {
+        self.lock().targets.values().map(|entry| entry.target.info()).collect()
+    }
+
+    /// Streams that are open now.
+    pub fn open(&self) -> u32 {
+        self.lock().open.values().sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while holding it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn new(target: Target) -> Entry {
+        Entry { target: Arc::new(target), revoked: Stop::default() }
+    }
+}
+
+impl Permit {
+    /// Opens the target.
+    ///
+    /// # Errors
+    /// Those of the target.
+    pub async fn open(&self) -> Result<Opened, OpenError> {
+        self.target.open(self.mode).await
+    }
+
+    /// The target.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What the client may do.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Set when the owner takes the target back.
+    pub fn revoked(&self) -> &Stop {
+        &self.revoked
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.list.lock();
+        if let Some(open) = state.open.get_mut(self.target.name()) {
+            *open -= 1;
+            if *open == 0 {
+                state.open.remove(self.target.name());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::target::tests::target_named;
+    use super::*;
+
+    fn list() -> Allowlist {
+        let a = target_named("a", "kind = 'tcp'\naddress = '127.0.0.1:1'\nmax_streams = 2");
+        let b = target_named("b", "kind = 'file'\npath = '/b'");
+        Allowlist::new(vec![a, b], 3)
+    }
+
+    fn code(list: &Allowlist, name: &str, mode: Option<Mode>) -> Code {
+        list.permit(name, &BTreeMap::new(), mode).unwrap_err().code
+    }
+
+    fn permit(list: &Allowlist, name: &str) -> Permit {
+        list.permit(name, &BTreeMap::new(), None).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_listed_in_its_modes_and_without_parameters() {
+        let list = list();
+        assert_eq!(code(&list, "c", None), Code::TargetNotAllowed);
+        assert_eq!(code(&list, "b", Some(Mode::Rw)), Code::ModeNotAllowed);
+        assert_eq!(permit(&list, "b").mode(), Mode::Ro);
+        let params = BTreeMap::from([("x".to_owned(), "y".to_owned())]);
+        assert_eq!(list.permit("a", &params, None).unwrap_err().code, Code::ParamsNotAllowed);
+    }
+
+    #[test]
+    fn limits_are_held_and_places_come_back() {
+        let list = list();
+        let (_a1, a2) = (permit(&list, "a"), permit(&list, "a"));
+        assert_eq!(code(&list, "a", None), Code::Busy);
+        let _b = permit(&list, "b");
+        assert_eq!(code(&list, "b", None), Code::Busy);
+        drop(a2);
+        assert_eq!(list.open(), 2);
+        permit(&list, "b");
+    }
+
+    #[test]
+    fn a_new_list_ends_what_is_gone_or_changed_and_nothing_else() {
+        let list = list();
+        let (a, b) = (permit(&list, "a"), permit(&list, "b"));
+        let a_same = target_named("a", "kind = 'tcp'\naddress = '127.0.0.1:1'\nmax_streams = 2");
+        list.replace(vec![a_same], 3);
+        assert!(a.revoked().why().is_none());
+        assert!(b.revoked().why().unwrap().reason.contains("removed"));
+        let a_other = target_named("a", "kind = 'tcp'\naddress = '127.0.0.1:2'");
+        list.replace(vec![a_other], 3);
+        assert!(a.revoked().why().unwrap().reason.contains("changed"));
+        drop((a, b));
+        assert_eq!(list.open(), 0);
+    }
+}

@@ -1,0 +1,423 @@
+//! The agent's configuration: what is written ([`Raw`]) and what was checked ([`Settings`]).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nkeys::KeyPair;
+use serde::Deserialize;
+
+use crate::daemon::config::{ConfigError, Loaded};
+use crate::daemon::nats::{Nats, RawNats, key_pair};
+use crate::daemon::secret::{Secret, resolve_path};
+use crate::link::dial::Address;
+use crate::link::leg::Limits;
+use crate::link::proxy::Proxy;
+use crate::protocol::command::DEFAULT_PREFIX;
+use crate::protocol::grant::DEFAULT_LEEWAY;
+use crate::protocol::host::HostId;
+use crate::protocol::issuers::Issuers;
+
+use super::target::{RawTarget, Target};
+
+/// The shipped example, which is also `--print-default-config`.
+pub const EXAMPLE: &str = include_str!("../../packaging/agent/config.toml");
+
+/// What is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    host_id: Option<HostId>,
+    subject_prefix: Option<String>,
+    nats: RawNats,
+    relay: RawRelay,
+    proxy: Option<RawProxy>,
+    auth: RawAuth,
+    limits: RawLimits,
+    target: BTreeMap<String, RawTarget>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRelay {
+    allow: Vec<String>,
+    allow_plaintext: bool,
+    ca_file: Option<String>,
+    key_file: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProxy {
+    url: String,
+    user: Option<String>,
+    password_file: Option<String>,
+    #[serde(default)]
+    no_proxy: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawAuth {
+    mode: Mode,
+    issuers_dir: String,
+    #[serde(with = "humantime_serde")]
+    leeway: Duration,
+    host_key_file: Option<String>,
+}
+
+impl Default for RawAuth {
+    fn default() -> RawAuth {
+        RawAuth {
+            mode: Mode::Signed,
+            issuers_dir: "/etc/stream-agent/issuers.d".into(),
+            leeway: DEFAULT_LEEWAY,
+            host_key_file: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Signed,
+    Opaque,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    streams: u32,
+    #[serde(with = "humantime_serde")]
+    session: Duration,
+    #[serde(with = "humantime_serde")]
+    ping_interval: Duration,
+    #[serde(with = "humantime_serde")]
+    write_stall: Duration,
+    #[serde(with = "humantime_serde")]
+    drain_timeout: Duration,
+}
+
+impl Default for RawLimits {
+    fn default() -> RawLimits {
+        let leg = Limits::default();
+        RawLimits {
+            streams: 64,
+            session: Duration::from_secs(12 * 3600),
+            ping_interval: leg.ping_interval,
+            write_stall: leg.write_stall,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What was checked, and what an agent runs on.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This host.
+    pub host: HostId,
+    /// What every subject begins with.
+    pub prefix: String,
+    /// The way to NATS.
+    pub nats: Nats,
+    /// Relays that may be dialled, without a slash at the end.
+    pub relays: Vec<String>,
+    /// Trust for relays besides the system's.
+    pub relay_ca: Option<PathBuf>,
+    /// The way out, if it is not direct.
+    pub proxy: Option<Proxy>,
+    /// How commands prove that they may be obeyed.
+    pub auth: Auth,
+    /// Proves to relays who dials.
+    pub host_key: Option<HostKey>,
+    /// Bounds of a websocket.
+    pub leg: Limits,
+    /// Streams at once, over all targets.
+    pub streams: u32,
+    /// Hard end of every session.
+    pub session: Duration,
+    /// How long open streams may go on when stopping.
+    pub drain_timeout: Duration,
+    /// What may be opened.
+    pub targets: Vec<Target>,
+}
+
+/// How commands prove that they may be obeyed.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// By a signed grant.
+    Signed {
+        /// The platform's public keys.
+        issuers: Issuers,
+        /// How far clocks may be apart.
+        leeway: Duration,
+    },
+    /// Not at all, beyond having reached our subjects (simple mode); the relay wants this key.
+    Opaque(Secret),
+}
+
+/// The host's own key; `Debug` shows only its public half.
+#[derive(Clone)]
+pub struct HostKey(pub KeyPair);
+
+impl std::fmt::Debug for HostKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HostKey({})", self.0.public_key())
+    }
+}
+
+/// Reads the configuration of an agent: the file, `config.d` and `targets.d` beside it.
+///
+/// # Errors
+/// What cannot be read or is not understood, with its file and line.
+pub fn load(file: &Path) -> Result<(Loaded, Settings), ConfigError> {
+    let fragments = [file.with_file_name("config.d"), file.with_file_name("targets.d")];
+    let loaded = Loaded::read(file, &fragments, &[&["target"]])?;
+    let settings = loaded.parse::<Raw>()?.check(&loaded)?;
+    Ok((loaded, settings))
+}
+
+impl Raw {
+    fn check(&self, loaded: &Loaded) -> Result<Settings, ConfigError> {
+        let wrong = |path: &[&str], why: &str| loaded.error_at(path, why);
+        let prefix = self.subject_prefix.clone().unwrap_or_else(|| DEFAULT_PREFIX.into());
+        let is_subject = |token: &str| {
+            !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        };
+        if !prefix.split('.').all(is_subject) {
+            return Err(wrong(&["subject_prefix"], "is no NATS subject of A-Z a-z 0-9 _ - and dots"));
+        }
+        let limits = &self.limits;
+        for (key, value) in [
+            ("session", limits.session),
+            ("ping_interval", limits.ping_interval),
+            ("write_stall", limits.write_stall),
+        ] {
+            if value.is_zero() {
+                return Err(wrong(&["limits", key], "must be longer than 0s"));
+            }
+        }
+        if limits.streams == 0 {
+            return Err(wrong(&["limits", "streams"], "must be at least 1"));
+        }
+        let mut targets = Vec::new();
+        for (name, raw) in &self.target {
+            let checked = raw.check(name);
+            targets
+                .push(checked.map_err(|wrong| loaded.error_at(&["target", name, wrong.key], wrong.message))?);
+        }
+        let relay_ca = match &self.relay.ca_file {
+            None => None,
+            Some(path) => {
+                Some(resolve_path(path).map_err(|error| loaded.error_at(&["relay", "ca_file"], error))?)
+            }
+        };
+        Ok(Settings {
+            host: self.host(loaded)?,
+            prefix,
+            nats: self.nats.check(loaded, &["nats"])?,
+            relays: self.relay.check(loaded)?,
+            relay_ca,
+            proxy: self.proxy(loaded)?,
+            auth: self.auth.check(&self.relay, loaded)?,
+            host_key: match &self.auth.host_key_file {
+                None => None,
+                Some(file) => {
+                    let key = key_pair(file);
+                    Some(HostKey(key.map_err(|error| {
+                        loaded.error_at(&["auth", "host_key_file"], format!("{error:#}"))
+                    })?))
+                }
+            },
+            leg: Limits {
+                ping_interval: limits.ping_interval,
+                write_stall: limits.write_stall,
+                ..Limits::default()
+            },
+            streams: limits.streams,
+            session: limits.session,
+            drain_timeout: limits.drain_timeout,
+            targets,
+        })
+    }
+
+    fn host(&self, loaded: &Loaded) -> Result<HostId, ConfigError> {
+        if let Some(host) = &self.host_id {
+            return Ok(host.clone());
+        }
+        let name =
+            nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        name.replace('.', "_").parse().map_err(|error| {
+            loaded.error_at(&["host_id"], format!("is needed, since the host name `{name}` is {error}"))
+        })
+    }
+
+    fn proxy(&self, loaded: &Loaded) -> Result<Option<Proxy>, ConfigError> {
+        let Some(proxy) = &self.proxy else { return proxy_of_environment(loaded) };
+        let at = |key: &str, error: String| loaded.error_at(&["proxy", key], error);
+        let password = match &proxy.password_file {
+            None => None,
+            Some(file) => Some(Secret::read(file).map_err(|error| at("password_file", error.to_string()))?),
+        };
+        let credentials = match (&proxy.user, &password) {
+            (Some(user), Some(password)) => Some((user.as_str(), password.expose())),
+            (None, None) => None,
+            _ => return Err(at("user", "user and password_file go together".into())),
+        };
+        let checked = Proxy::new(&proxy.url, credentials, &proxy.no_proxy);
+        checked.map(Some).map_err(|error| at("url", format!("{error:#}")))
+    }
+}
+
+/// As other programs read it; without a `[proxy]` section.
+fn proxy_of_environment(loaded: &Loaded) -> Result<Option<Proxy>, ConfigError> {
+    let variable =
+        |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok()).filter(|v| !v.is_empty());
+    let Some(url) = variable(["HTTPS_PROXY", "https_proxy"]).or_else(|| variable(["ALL_PROXY", "all_proxy"]))
+    else {
+        return Ok(None);
+    };
+    let no_proxy = variable(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    let no_proxy: Vec<String> = no_proxy.split(',').map(|part| part.trim().to_owned()).collect();
+    let proxy = Proxy::new(&url, None, &no_proxy);
+    proxy.map(Some).map_err(|error| loaded.error_at(&["proxy"], format!("HTTPS_PROXY: {error:#}")))
+}
+
+impl RawRelay {
+    fn check(&self, loaded: &Loaded) -> Result<Vec<String>, ConfigError> {
+        let wrong = |why: String| loaded.error_at(&["relay", "allow"], why);
+        if self.allow.is_empty() {
+            return Err(wrong(
+                "is needed: the relays that may be dialled, such as [\"wss://relay.example.com\"]".into(),
+            ));
+        }
+        for url in &self.allow {
+            let address = Address::of(url).map_err(|error| wrong(format!("{url}: {error}")))?;
+            let is_loopback = address.host == "localhost"
+                || address.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+            if !address.tls && !is_loopback && !self.allow_plaintext {
+                return Err(wrong(format!(
+                    "{url} is not encrypted: use wss://, or set relay.allow_plaintext = true if the way is safe"
+                )));
+            }
+        }
+        Ok(self.allow.iter().map(|url| url.trim_end_matches('/').to_owned()).collect())
+    }
+}
+
+impl RawAuth {
+    fn check(&self, relay: &RawRelay, loaded: &Loaded) -> Result<Auth, ConfigError> {
+        match self.mode {
+            Mode::Signed => {
+                let at = ["auth", "issuers_dir"];
+                let dir = resolve_path(&self.issuers_dir).map_err(|error| loaded.error_at(&at, error))?;
+                let issuers = Issuers::read_dir(&dir).map_err(|error| loaded.error_at(&at, error))?;
+                if issuers.is_empty() {
+                    let why =
+                        format!("no <kid>.pub in {}: put the platform's public key there", dir.display());
+                    return Err(loaded.error_at(&at, why));
+                }
+                Ok(Auth::Signed { issuers, leeway: self.leeway })
+            }
+            Mode::Opaque => {
+                let at = ["relay", "key_file"];
+                let file = relay.key_file.as_ref();
+                let file = file
+                    .ok_or_else(|| loaded.error_at(&at, "is needed in simple mode: this host's relay key"))?;
+                Ok(Auth::Opaque(Secret::read(file).map_err(|error| loaded.error_at(&at, error))?))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::issuers::SigningKey;
+
+    /// Loads `toml` from a folder with one issuer's key.
+    fn loaded(toml: &str) -> Result<Settings, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let issuers = dir.path().join("issuers.d");
+        std::fs::create_dir(&issuers).unwrap();
+        let (key, _) = SigningKey::generate("k1").unwrap();
+        std::fs::write(issuers.join("k1.pub"), key.public_pem()).unwrap();
+        let file = dir.path().join("config.toml");
+        std::fs::write(&file, toml.replace("/etc/stream-agent", dir.path().to_str().unwrap())).unwrap();
+        load(&file).map(|(_, settings)| settings).map_err(|error| error.to_string())
+    }
+
+    const LEAST: &str = "host_id = 'h1'\n[nats]\nservers = ['nats://127.0.0.1:4222']\n[relay]\n\
+                         allow = ['wss://relay.example.com/']\n[auth]\nissuers_dir = '/etc/stream-agent/issuers.d'\n";
+
+    #[test]
+    fn the_least_that_is_needed_is_enough() {
+        let settings = loaded(LEAST).unwrap();
+        assert_eq!(settings.relays, ["wss://relay.example.com"]);
+        assert!(settings.targets.is_empty());
+    }
+
+    #[test]
+    fn the_shipped_example_shows_every_key_with_its_default() {
+        // Its three needs are examples; everything else in it is a default.
+        let uncommented: String = EXAMPLE
+            .lines()
+            .map(|line| {
+                let key = line.strip_prefix('#').filter(|rest| {
+                    rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+                });
+                format!("{}\n", key.unwrap_or(line))
+            })
+            .collect();
+        let only_one_login = |line: &&str| {
+            ![
+                "nkey_seed_file",
+                "user",
+                "password_file",
+                "token_file",
+                "key_file",
+                "cert_file",
+                "host_key_file",
+                "ca_file",
+            ]
+            .iter()
+            .any(|key| line.starts_with(&format!("{key} =")))
+        };
+        let text: String =
+            uncommented.lines().filter(only_one_login).map(|line| format!("{line}\n")).collect();
+        let settings = loaded(&text).unwrap();
+        let least = loaded(LEAST).unwrap();
+        assert_eq!(settings.targets.len(), 5);
+        assert_eq!(format!("{:?}", settings.leg), format!("{:?}", least.leg));
+        assert_eq!(settings.prefix, least.prefix);
+        assert_eq!(
+            (settings.streams, settings.session, settings.drain_timeout),
+            (least.streams, least.session, least.drain_timeout)
+        );
+        // And the keys that were left out above are known, too.
+        let all: toml::Table = toml::from_str(&uncommented).unwrap();
+        toml::Value::Table(all).try_into::<Raw>().unwrap();
+    }
+
+    #[test]
+    fn the_example_as_shipped_says_what_is_missing() {
+        assert!(loaded(EXAMPLE).unwrap_err().contains("`nats.servers`: is needed"));
+    }
+
+    #[test]
+    fn mistakes_name_the_file_the_line_and_the_remedy() {
+        let cases = [
+            ("[relay]\nalow = []", "did you mean `allow`"),
+            ("[relay]\nallow = ['ws://relay.example.com']", "not encrypted"),
+            ("[target.x]\nkind = 'tcp'\nadress = 'a:1'", "address"),
+            ("[target.x]\nkind = 'file'\npath = 'x'", "not an absolute path"),
+            ("[limits]\nstreams = 0", "at least 1"),
+            ("host_id = 'a.b'", "host id"),
+        ];
+        for (toml, expected) in cases {
+            let nats = "[nats]\nservers = ['nats://127.0.0.1:4222']\n";
+            let error = loaded(&format!("{toml}\n{nats}")).unwrap_err();
+            assert!(error.contains(expected) && error.contains("config.toml:"), "{toml}: {error}");
+        }
+    }
+}

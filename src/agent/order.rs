@@ -1,0 +1,175 @@
+//! From a start command to an [`Order`]: what is to be opened, for whom, and with what to dial.
+//! Everything in an order has been verified; nothing has been opened yet.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+
+use crate::daemon::audit::{Event, Record};
+use crate::link::dial::Address;
+use crate::protocol::command::{Code, OpaqueStart, Refusal, Start};
+use crate::protocol::headers;
+use crate::protocol::host::HostId;
+use crate::protocol::issuers::Issuers;
+use crate::protocol::mode::Mode;
+use crate::protocol::proof;
+use crate::protocol::token::TokenHash;
+
+use super::config::{Auth, HostKey, Settings};
+
+/// How long the dial of simple mode is tried: its token has no date.
+const OPAQUE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a used session of simple mode is remembered.
+const OPAQUE_MEMORY: Duration = Duration::from_secs(3600);
+
+/// A verified wish to have a target opened.
+pub struct Order {
+    /// The session.
+    pub session: String,
+    /// What to open.
+    pub target: String,
+    /// Its parameters.
+    pub params: BTreeMap<String, String>,
+    /// Read-only or read-write.
+    pub mode: Option<Mode>,
+    /// Upper bound on streams, besides the target's own.
+    pub max_streams: Option<u32>,
+    /// Hard end of the session, besides our own.
+    pub max_time: Option<Duration>,
+    /// The relay to dial.
+    pub relay: Address,
+    /// Until when it may be dialled.
+    pub deadline: SystemTime,
+    /// How long the session must not be used again.
+    pub remember: Duration,
+    /// Who asked.
+    pub user: Option<String>,
+    /// Hash of the client's token.
+    pub token: TokenHash,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Order {
+    /// Verifies a start command.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn verify(start: Start, settings: &Settings) -> Result<Order, Refusal> {
+        match (start, &settings.auth) {
+            (Start::Signed(jws), Auth::Signed { issuers, leeway }) => {
+                signed(&jws, issuers, *leeway, settings)
+            }
+            (Start::Opaque(start), Auth::Opaque(key)) => opaque(start, key.expose(), settings),
+            (Start::Signed(_), Auth::Opaque(_)) => {
+                Err(Refusal::new(Code::WrongAuthMode, "this host is in simple mode and takes no grants"))
+            }
+            (Start::Opaque(_), Auth::Signed { .. }) => {
+                Err(Refusal::new(Code::WrongAuthMode, "this host takes signed grants only"))
+            }
+        }
+    }
+
+    /// The headers of a dial; `max_streams` is what the host allows.
+    pub fn headers(&self, max_streams: u32) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = self.headers.clone();
+        headers.push((HeaderName::from_static(headers::MAX_STREAMS), HeaderValue::from(max_streams)));
+        headers
+    }
+
+    /// A record of what became of this order.
+    pub fn record(&self, event: Event, host: &HostId) -> Record {
+        Record {
+            session: Some(self.session.clone()),
+            host: Some(host.clone()),
+            target: Some(self.target.clone()),
+            user: self.user.clone(),
+            token: Some(self.token.fingerprint()),
+            ..Record::new(event)
+        }
+    }
+}
+
+fn signed(jws: &str, issuers: &Issuers, leeway: Duration, settings: &Settings) -> Result<Order, Refusal> {
+    let grant = issuers.verify(jws)?;
+    grant.check_host(&settings.host)?;
+    grant.check_time(SystemTime::now(), leeway)?;
+    let claims = grant.claims();
+    let mut headers = vec![bearer(grant.jws())?];
+    if let Some(HostKey(key)) = &settings.host_key {
+        let proof = proof::prove(grant.jws(), key).map_err(|error| {
+            Refusal::new(Code::GrantProof, format!("cannot sign with the host's key: {error}"))
+        })?;
+        headers.push(header(proof::HEADER, &proof)?);
+    } else if claims.cnf.is_some() {
+        return Err(Refusal::new(
+            Code::GrantProof,
+            "the grant asks for the host's key: set auth.host_key_file",
+        ));
+    }
+    Ok(Order {
+        session: claims.sid.clone(),
+        target: claims.target.clone(),
+        params: claims.params.clone(),
+        mode: claims.mode,
+        max_streams: claims.max_streams,
+        max_time: claims.max_seconds.map(Duration::from_secs),
+        relay: relay(&claims.relay, settings)?,
+        deadline: grant.deadline(),
+        remember: crate::protocol::grant::MAX_LIFETIME + leeway + leeway,
+        user: claims.user.clone(),
+        token: claims.token_sha256,
+        headers,
+    })
+}
+
+fn opaque(start: OpaqueStart, relay_key: &str, settings: &Settings) -> Result<Order, Refusal> {
+    let token = start.token.hash();
+    let mut headers = vec![
+        bearer(&start.token.reveal())?,
+        header(headers::HOST, settings.host.as_str())?,
+        header(headers::RELAY_KEY, relay_key)?,
+    ];
+    if let Some(seconds) = start.max_seconds {
+        headers.push((HeaderName::from_static(headers::MAX_SECONDS), HeaderValue::from(seconds)));
+    }
+    Ok(Order {
+        session: token.session(),
+        target: start.target,
+        params: start.params,
+        mode: start.mode,
+        max_streams: start.max_streams,
+        max_time: start.max_seconds.map(Duration::from_secs),
+        relay: relay(&start.relay, settings)?,
+        deadline: SystemTime::now() + OPAQUE_DEADLINE,
+        remember: OPAQUE_MEMORY,
+        user: start.user,
+        token,
+        headers,
+    })
+}
+
+/// Only relays on the host's own list are dialled, whatever a grant says.
+fn relay(url: &str, settings: &Settings) -> Result<Address, Refusal> {
+    let url = url.trim_end_matches('/');
+    if !settings.relays.iter().any(|allowed| allowed == url) {
+        return Err(Refusal::new(
+            Code::RelayNotAllowed,
+            "the relay is not on this host's list (relay.allow)",
+        ));
+    }
+    let address = Address::of(url).map_err(|error| Refusal::new(Code::RelayNotAllowed, error.to_string()))?;
+    Ok(address.below(headers::HOST_PATH))
+}
+
+fn bearer(secret: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
+    header(AUTHORIZATION.as_str(), &format!("Bearer {secret}"))
+}
+
+fn header(name: &'static str, value: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
+    let mut value = HeaderValue::from_str(value)
+        .map_err(|_| Refusal::new(Code::BadCommand, format!("{name} would not be a valid header")))?;
+    value.set_sensitive(true);
+    Ok((HeaderName::from_static(name), value))
+}

@@ -1,0 +1,115 @@
+//! The agent's life: connect, serve, reload, drain.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tracing::{error, info, warn};
+
+use crate::daemon::lifecycle::{Drained, Lifecycle};
+use crate::daemon::notify;
+use crate::protocol::end::{Closing, End};
+
+use super::Agent;
+use super::bus::Bus;
+use super::config::{Auth, Settings, load};
+use super::status::Status;
+
+/// How often the number of streams in the status line is renewed.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// How long farewells, and the last records, may take after the drain.
+const FAREWELLS: Duration = Duration::from_secs(5);
+
+/// Runs an agent until a signal ends it.
+///
+/// # Errors
+/// What keeps it from starting; later troubles are logged and mended.
+pub async fn run(file: &Path, settings: Settings) -> Result<()> {
+    let lifecycle = Lifecycle::start().context("take over signals")?;
+    announce(&settings);
+    let drain = settings.drain_timeout;
+    let status = Status::default();
+    let (agent, records) = Agent::new(settings, lifecycle.stopping(), lifecycle.tasks().clone())?;
+    let bus = Bus::connect(&agent, status.clone()).await?;
+    // The runtime turns when this runs; NATS being away is no reason to end streams that do not need it.
+    let _watchdog = notify::Watchdog::start(|| Ok(()));
+    let ready = {
+        let status = status.clone();
+        move || notify::ready(&status.line())
+    };
+    let serving = tokio::spawn(bus.serve(agent.clone(), records, ready));
+    let reloads = tokio::spawn(reload(agent.clone(), lifecycle.reloads(), file.to_owned(), status.clone()));
+    let counting = tokio::spawn(count(agent.clone(), status));
+    lifecycle.stopping().cancelled().await;
+    notify::stopping("draining");
+    info!("stopping: {} streams may go on for {drain:?}", agent.allowlist.open());
+    if lifecycle.drain(drain).await != Drained::Done {
+        agent.stop_all(&Closing::new(End::PeerLeft, "host is shutting down"));
+        if tokio::time::timeout(FAREWELLS, lifecycle.tasks().wait()).await.is_err() {
+            warn!("{} streams did not end in time", lifecycle.tasks().len());
+        }
+    }
+    reloads.abort();
+    counting.abort();
+    // Both hold the agent; without them, the records end and the bus with them.
+    let _ = (reloads.await, counting.await);
+    drop(agent);
+    match tokio::time::timeout(FAREWELLS, serving).await {
+        Ok(served) => served.context("bus")?,
+        Err(_) => {
+            warn!("NATS: not every record could be published");
+            Ok(())
+        }
+    }
+}
+
+/// What is turned off, or missing, is said at start.
+fn announce(settings: &Settings) {
+    if let Auth::Opaque(_) = settings.auth {
+        warn!(
+            "simple mode: commands are not signed; whoever may publish to this host's subjects opens its targets"
+        );
+    }
+    if settings.targets.is_empty() {
+        warn!("no target is configured: nothing can be opened (targets.d)");
+    }
+    info!("host {}, {} targets, relays {}", settings.host, settings.targets.len(), settings.relays.join(" "));
+}
+
+async fn count(agent: Arc<Agent>, status: Status) {
+    loop {
+        status.streams(agent.allowlist.open());
+        tokio::time::sleep(STATUS_EVERY).await;
+    }
+}
+
+async fn reload(
+    agent: Arc<Agent>,
+    mut reloads: tokio::sync::watch::Receiver<u64>,
+    file: PathBuf,
+    status: Status,
+) {
+    while reloads.changed().await.is_ok() {
+        notify::reloading();
+        let reloaded =
+            load(&file).map_err(anyhow::Error::from).and_then(|(_, settings)| agent.reload(settings));
+        match reloaded {
+            Ok(needs_restart) => {
+                info!("configuration reloaded, {} targets", agent.targets().targets.len());
+                if needs_restart {
+                    warn!("changes to host_id, subject_prefix and [nats] need a restart");
+                }
+                status.reload(
+                    needs_restart.then(|| "a restart is needed for host_id, subject_prefix or [nats]".into()),
+                );
+            }
+            Err(error) => {
+                error!("configuration not reloaded, the old one stays: {error:#}");
+                status.reload(Some(format!("reload failed, the old configuration stays: {error:#}")));
+            }
+        }
+        notify::ready(&status.line());
+    }
+}

@@ -1,0 +1,59 @@
+//! The one line that `systemctl status` shows: what is wrong first, then what goes on.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::daemon::notify;
+
+/// The parts of the status. Clones are the same status.
+#[derive(Clone, Debug, Default)]
+pub struct Status(Arc<Mutex<Parts>>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    nats: String,
+    trouble: Option<String>,
+    reload: Option<String>,
+    streams: u32,
+}
+
+impl Status {
+    /// How the connection to NATS is.
+    pub fn nats(&self, text: impl Into<String>) {
+        self.set(|parts| parts.nats = text.into());
+    }
+
+    /// What somebody must mend; `None`: it is mended.
+    pub fn trouble(&self, text: Option<String>) {
+        self.set(|parts| parts.trouble = text);
+    }
+
+    /// Why the last reload failed; `None`: it did not.
+    pub fn reload(&self, text: Option<String>) {
+        self.set(|parts| parts.reload = text);
+    }
+
+    /// Streams that are open.
+    pub fn streams(&self, streams: u32) {
+        self.set(|parts| parts.streams = streams);
+    }
+
+    /// The line.
+    pub fn line(&self) -> String {
+        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = [parts.trouble.as_deref(), parts.reload.as_deref()].into_iter().flatten();
+        let mut line: Vec<&str> = wrong.collect();
+        let streams = format!("{} streams", parts.streams);
+        line.push(&parts.nats);
+        line.push(&streams);
+        line.join("; ")
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Parts)) {
+        let before = self.line();
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let after = self.line();
+        if before != after {
+            notify::status(&after);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `stream-agent`: arguments -> settings -> run -> exit code.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use serde_json::json;
+use stream::agent::config::{EXAMPLE, Settings, load};
+use stream::agent::run;
+use stream::daemon::config::Loaded;
+use stream::daemon::exit::{Exit, ExitError, OrExit};
+use stream::daemon::logging;
+
+/// Opens the consoles, screens and logs that this host's owner allows, without an open port.
+#[derive(Debug, Parser)]
+#[command(name = "stream-agent", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stream-agent/config.toml")]
+    config: PathBuf,
+
+    /// Log level, or filters as in RUST_LOG.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Print the shipped configuration and exit.
+    #[arg(long)]
+    print_default_config: bool,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent.
+    Run,
+    /// Check the configuration and exit.
+    CheckConfig,
+    /// Show what may be opened.
+    Targets,
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are errors to clap, but not to the one who asked.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    Exit::of("stream-agent", start(&arguments))
+}
+
+fn start(arguments: &Arguments) -> Result<(), ExitError> {
+    if arguments.print_default_config {
+        print!("{EXAMPLE}");
+        return Ok(());
+    }
+    match arguments.command {
+        None | Some(Command::Run) => {
+            logging::init(arguments.log_level.as_deref()).or_exit(Exit::Usage)?;
+            let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
+            Ok(runtime()?.block_on(run::run(&arguments.config, settings))?)
+        }
+        Some(Command::CheckConfig) => check_config(&arguments.config, arguments.json),
+        Some(Command::Targets) => {
+            let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
+            targets(&settings, arguments.json);
+            Ok(())
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ExitError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?)
+}
+
+fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
+    let checked: Result<(Loaded, Settings), _> = load(file);
+    if as_json {
+        let result = match &checked {
+            Ok((loaded, _)) => json!({ "ok": true, "files": loaded.files(), "origins": loaded.origins() }),
+            Err(error) => json!({ "ok": false, "error": error.to_string() }),
+        };
+        println!("{result:#}");
+    }
+    let (loaded, settings) = checked.or_exit(Exit::Config)?;
+    if !as_json {
+        for file in loaded.files() {
+            println!("read {}", file.display());
+        }
+        let (host, targets) = (&settings.host, settings.targets.len());
+        println!("configuration is fine: host {host}, {targets} target(s), relays {}", settings.relays.join(" "));
+    }
+    Ok(())
+}
+
+fn targets(settings: &Settings, as_json: bool) {
+    let infos: Vec<_> = settings.targets.iter().map(stream::agent::target::Target::info).collect();
+    if as_json {
+        println!("{:#}", json!({ "host": settings.host, "targets": infos }));
+        return;
+    }
+    for (target, info) in settings.targets.iter().zip(infos) {
+        let modes: Vec<String> = info.modes.iter().map(ToString::to_string).collect();
+        let title = info.title.unwrap_or_default();
+        println!("{:<24} {:<5} {:<6} {:>3}  {title}", info.name, info.kind, modes.join(","), target.max_streams());
+    }
+}
