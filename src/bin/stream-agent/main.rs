@@ -98,7 +98,10 @@ fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
             println!("read {}", file.display());
         }
         let (host, targets) = (&settings.host, settings.targets.len());
-        println!("configuration is fine: host {host}, {targets} target(s), relays {}", settings.relays.join(" "));
+        println!(
+            "configuration is fine: host {host}, {targets} target(s), relays {}",
+            settings.relays.join(" ")
+        );
     }
     Ok(())
 }
@@ -112,6 +115,12 @@ fn targets(settings: &Settings, as_json: bool) {
     for (target, info) in settings.targets.iter().zip(infos) {
         let modes: Vec<String> = info.modes.iter().map(ToString::to_string).collect();
         let title = info.title.unwrap_or_default();
-        println!("{:<24} {:<5} {:<6} {:>3}  {title}", info.name, info.kind, modes.join(","), target.max_streams());
+        println!(
+            "{:<24} {:<5} {:<6} {:>3}  {title}",
+            info.name,
+            info.kind,
+            modes.join(","),
+            target.max_streams()
+        );
     }
 }
