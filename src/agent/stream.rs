@@ -229,7 +229,7 @@ impl Stream {
             }
             Ok(FromClient::Unknown) | Err(_) => Heard::Nothing,
         };
-        let local = Local { output, input, at_eof };
+        let local = Local { output, input, at_eof, notes: None };
         let outcome = bridge(leg, local, hear, last_words(exit, control), self.ended()).await;
         self.agent.tell(Record {
             bytes_in: Some(outcome.bytes_in),

@@ -1,1 +1,6 @@
-//! x
+//! The client's side: `stream-relay open` gets a URL from a platform and bridges local tools through the relay.
+
+mod api;
+mod local;
+pub mod open;
+mod terminal;

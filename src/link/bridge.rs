@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::buffer;
@@ -26,6 +27,8 @@ pub struct Local<R, W> {
     pub input: Option<W>,
     /// What happens when `output` ends.
     pub at_eof: AtEof,
+    /// Control messages for the peer, besides those of the end.
+    pub notes: Option<mpsc::Receiver<String>>,
 }
 
 /// What the end of the local output means.
@@ -70,6 +73,7 @@ where
         let up = Up {
             output: local.output,
             at_eof: local.at_eof,
+            notes: local.notes,
             writer: &mut leg.writer,
             pulse: &leg.pulse,
             beat: Beat::every(leg.limits.ping_interval),
@@ -160,6 +164,7 @@ async fn down<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 struct Up<'a, R, W> {
     output: R,
     at_eof: AtEof,
+    notes: Option<mpsc::Receiver<String>>,
     writer: &'a mut Writer<W>,
     pulse: &'a Pulse,
     beat: Beat,
@@ -187,9 +192,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
         let mut turn = 0;
         loop {
             let output = &mut self.output;
+            let notes = &mut self.notes;
             tokio::select! {
                 biased;
                 payload = self.pulse.owed() => self.writer.pong(payload).await?,
+                note = next_note(notes) => self.writer.text(note).await?,
                 read = async { self.shared.credit.ready().await; buffer::read(output).await }, if state == State::Open => {
                     match read {
                         Ok((_, 0)) => state = match self.at_eof {
@@ -231,6 +238,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
             }
         }
     }
+}
+
+/// The next control message; never, when there are none to come.
+async fn next_note(notes: &mut Option<mpsc::Receiver<String>>) -> String {
+    if let Some(receiver) = notes {
+        if let Some(note) = receiver.recv().await {
+            return note;
+        }
+        *notes = None;
+    }
+    std::future::pending().await
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -139,6 +139,11 @@ impl Address {
         Ok(Address { host, port, tls, authority, path })
     }
 
+    /// The path, with the query if there is one.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The same place with `path` behind its own.
     pub fn below(&self, path: &str) -> Address {
         Address { path: format!("{}{path}", self.path.trim_end_matches('/')), ..self.clone() }

@@ -5,8 +5,11 @@ mod serve;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
-use stream::daemon::exit::{Exit, ExitError};
+use stream::client::open;
+use stream::daemon::exit::{Exit, ExitError, OrExit};
+use stream::platform::{inspect, keygen};
 
 /// Where hosts that have no open port meet the clients who may reach them.
 #[derive(Debug, Parser)]
@@ -38,6 +41,19 @@ enum Command {
     Serve,
     /// Check the configuration and exit.
     CheckConfig,
+    /// Make keys: the platform's, an API key, or a host's relay key.
+    Keygen(keygen::Args),
+    /// Look at a grant.
+    #[command(subcommand)]
+    Grant(Grant),
+    /// Open a target: print its URL, or bridge local tools to it.
+    Open(open::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum Grant {
+    /// Print what a grant says, and whether it would be believed.
+    Inspect(inspect::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,16 +66,33 @@ fn main() -> ExitCode {
             return exit.into();
         }
     };
-    Exit::of("stream-relay", run(arguments))
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => Exit::of("stream-relay", Err(error)),
+    }
 }
 
-fn run(arguments: Arguments) -> Result<(), ExitError> {
+fn run(arguments: Arguments) -> Result<ExitCode, ExitError> {
+    let done = ExitCode::SUCCESS;
     if arguments.print_default_config {
         print!("{}", stream::relay::config::EXAMPLE);
-        return Ok(());
+        return Ok(done);
     }
     match arguments.command {
-        None | Some(Command::Serve) => serve::serve(&arguments.config, arguments.log_level.as_deref()),
-        Some(Command::CheckConfig) => serve::check_config(&arguments.config, arguments.json),
+        None | Some(Command::Serve) => {
+            serve::serve(&arguments.config, arguments.log_level.as_deref()).map(|()| done)
+        }
+        Some(Command::CheckConfig) => serve::check_config(&arguments.config, arguments.json).map(|()| done),
+        Some(Command::Keygen(args)) => Ok(keygen::run(&args, arguments.json).map(|()| done)?),
+        Some(Command::Grant(Grant::Inspect(args))) => {
+            let is_valid = inspect::run(&args, arguments.json).or_exit(Exit::DataErr)?;
+            Ok(if is_valid { done } else { Exit::DataErr.into() })
+        }
+        Some(Command::Open(args)) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let status = runtime.context("start the runtime")?.block_on(open::run(args, arguments.json))?;
+            // A status above 255 cannot come from a process.
+            Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+        }
     }
 }

@@ -1,31 +1,44 @@
 //! Composes the relay and the bundled platform, and runs them until a signal.
 
+use std::net::IpAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use hyper::Request;
+use hyper::body::Incoming;
 use serde_json::json;
 use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit};
 use stream::daemon::lifecycle::Lifecycle;
 use stream::daemon::metrics::Metrics;
 use stream::daemon::{logging, notify};
-use stream::relay::config::{Raw, Settings};
+use stream::platform::{self, Platform};
+use stream::relay::answer::Answer;
+use stream::relay::config::{Auth, Raw, Settings};
+use stream::relay::routes::Api;
 use stream::relay::{Bound, Relay};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// How often the status line that `systemctl status` shows is renewed.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 
-type RawConfig = Raw<toml::Table>;
+/// Relay and platform, checked.
+struct Checked {
+    loaded: Loaded,
+    relay: Settings,
+    platform: Option<platform::config::Settings>,
+}
 
-fn load(file: &Path) -> Result<(Loaded, Settings), ExitError> {
+fn load(file: &Path) -> Result<Checked, ExitError> {
     let fragments = [file.with_file_name("config.d")];
     let loaded = Loaded::read(file, &fragments, &[]).or_exit(Exit::Config)?;
-    let raw: RawConfig = loaded.parse().or_exit(Exit::Config)?;
-    let settings = raw.check(&loaded).or_exit(Exit::Config)?;
-    Ok((loaded, settings))
+    let raw: Raw<platform::config::Raw> = loaded.parse().or_exit(Exit::Config)?;
+    let relay = raw.check(&loaded).or_exit(Exit::Config)?;
+    let platform = raw.platform.as_ref().map(|raw| raw.check(&loaded)).transpose().or_exit(Exit::Config)?;
+    Ok(Checked { loaded, relay, platform })
 }
 
 /// `stream-relay check-config`.
@@ -33,21 +46,21 @@ pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
     let checked = load(file);
     if as_json {
         let result = match &checked {
-            Ok((loaded, _)) => json!({ "ok": true, "files": loaded.files(), "origins": loaded.origins() }),
+            Ok(checked) => {
+                let loaded = &checked.loaded;
+                json!({ "ok": true, "files": loaded.files(), "origins": loaded.origins() })
+            }
             Err(error) => json!({ "ok": false, "error": error.to_string() }),
         };
         println!("{result:#}");
     }
-    let (loaded, settings) = checked?;
+    let Checked { loaded, relay, platform } = checked?;
     if !as_json {
         for file in loaded.files() {
             println!("read {}", file.display());
         }
-        println!(
-            "configuration is fine: {} listener(s), relay {}",
-            settings.listen.len(),
-            settings.public_urls[0]
-        );
+        let platform = if platform.is_some() { "with" } else { "without" };
+        println!("configuration is fine: {}, {platform} the bundled platform", relay.public_urls.join(" "));
     }
     Ok(())
 }
@@ -55,17 +68,29 @@ pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
 /// `stream-relay serve`.
 pub fn serve(file: &Path, log_level: Option<&str>) -> Result<(), ExitError> {
     logging::init(log_level).or_exit(Exit::Usage)?;
-    let (_, settings) = load(file)?;
+    let checked = load(file)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(run(file, settings))
+    runtime.block_on(run(file, checked))
 }
 
-async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
+async fn run(file: &Path, checked: Checked) -> Result<(), ExitError> {
+    let Checked { relay: settings, platform, .. } = checked;
     let lifecycle = Lifecycle::start().context("take over signals")?;
     let bound = Bound::bind(&settings).await.or_exit(Exit::Unavailable)?;
+    if let Auth::Opaque(_) = settings.auth {
+        warn!("simple mode: hosts are known by a relay key, and sessions are not signed");
+    }
+    let api: Option<Arc<dyn Api>> = match platform {
+        None => None,
+        Some(platform) => {
+            let url = settings.public_urls.first().cloned().unwrap_or_default();
+            let started = Platform::start(platform, url, settings.host_wait).await.or_exit(Exit::Config)?;
+            Some(Arc::new(Mounted(started)))
+        }
+    };
     let metrics = Metrics::new("stream_relay");
-    let relay = Relay::new(settings, metrics, None, lifecycle.stopping()).or_exit(Exit::Config)?;
+    let relay = Relay::new(settings, metrics, api, lifecycle.stopping()).or_exit(Exit::Config)?;
     let _watchdog = notify::Watchdog::start(|| Ok(()));
     notify::ready(&relay.status());
     let status = tokio::spawn(tell_status(relay.clone()));
@@ -82,6 +107,23 @@ async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
     Ok(())
 }
 
+/// The platform, as the relay's listener wants it.
+struct Mounted(Platform);
+
+impl Api for Mounted {
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        Box::pin(async move { platform::api::answer(&self.0, request, peer).await })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.0.ready()
+    }
+}
+
 async fn tell_status(relay: Arc<Relay>) {
     loop {
         notify::status(&relay.status());
@@ -96,7 +138,7 @@ async fn reload_on_hangup(
 ) {
     while reloads.changed().await.is_ok() {
         notify::reloading();
-        let reloaded = load(&file).and_then(|(_, settings)| Ok(relay.reload(settings)?));
+        let reloaded = load(&file).and_then(|checked| Ok(relay.reload(checked.relay)?));
         match reloaded {
             Ok(()) => {
                 info!("configuration reloaded");
