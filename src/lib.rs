@@ -23,6 +23,7 @@
 //! `tests/layers.rs` holds every `use crate::` against this table.
 
 pub mod agent;
+pub mod client;
 pub mod daemon;
 pub mod link;
 pub mod platform;
