@@ -30,6 +30,7 @@ mod status;
 pub mod stop;
 mod stream;
 pub mod target;
+pub mod test_dial;
 
 /// Records that wait to be published: an outage of NATS must not fill the memory.
 const WAITING_RECORDS: usize = 1024;

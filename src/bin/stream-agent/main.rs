@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use stream::agent::config::{EXAMPLE, Settings, load};
 use stream::agent::run;
+use stream::agent::test_dial::{self, Step};
 use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit};
 use stream::daemon::logging;
@@ -44,6 +45,12 @@ enum Command {
     CheckConfig,
     /// Show what may be opened.
     Targets,
+    /// Go the way of a stream step by step, and say what would fail and what would mend it.
+    TestDial {
+        /// Probe only this target.
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -64,7 +71,7 @@ fn start(arguments: &Arguments) -> Result<(), ExitError> {
         print!("{EXAMPLE}");
         return Ok(());
     }
-    match arguments.command {
+    match &arguments.command {
         None | Some(Command::Run) => {
             logging::init(arguments.log_level.as_deref()).or_exit(Exit::Usage)?;
             let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
@@ -76,6 +83,7 @@ fn start(arguments: &Arguments) -> Result<(), ExitError> {
             targets(&settings, arguments.json);
             Ok(())
         }
+        Some(Command::TestDial { target }) => test_dial(arguments, target.as_deref()),
     }
 }
 
@@ -104,6 +112,23 @@ fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
         );
     }
     Ok(())
+}
+
+fn test_dial(arguments: &Arguments, target: Option<&str>) -> Result<(), ExitError> {
+    let as_json = arguments.json;
+    let told = move |step: &Step| {
+        if !as_json {
+            println!("{step}");
+        }
+    };
+    let report = runtime()?.block_on(test_dial::run(&arguments.config, target, told));
+    if as_json {
+        println!("{:#}", report.to_json());
+    }
+    match report.exit() {
+        Exit::Ok => Ok(()),
+        exit => Err(anyhow!("{} step(s) failed", report.failures())).or_exit(exit),
+    }
 }
 
 fn targets(settings: &Settings, as_json: bool) {

@@ -1,0 +1,237 @@
+//! The way to one relay: name, TCP or proxy, TLS, and whether it is a relay that answers there.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SERVER, UPGRADE};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::daemon::exit::Exit;
+use crate::link::dial::{self, Address, Dialer};
+use crate::link::socket::Socket;
+use crate::protocol::headers::HOST_PATH;
+
+use super::certificate::{self, CARE_DAYS};
+use super::report::Report;
+
+/// How long the relay has for one answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER: usize = 16 * 1024;
+
+/// The example key of RFC 6455: nobody will ever upgrade with it.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// Tests one relay of the list.
+pub async fn test(report: &mut Report, dialer: &Dialer, url: &str, leeway: Duration) {
+    let address = match Address::of(url) {
+        Ok(address) => address,
+        Err(error) => {
+            return report.fail("relay-url", Some(url), Exit::Config, error.to_string(), "mend relay.allow");
+        }
+    };
+    let Some(stream) = connect(report, dialer, url, &address).await else { return };
+    let Some(socket) = secure(report, dialer, url, &address, stream).await else { return };
+    match ask(socket, url).await {
+        Ok(asked) => judge(report, url, &asked, leeway),
+        Err(error) => report.fail(
+            "relay-websocket",
+            Some(url),
+            Exit::Unavailable,
+            format!("{error:#}"),
+            "something accepts connections there, but does not speak HTTP: check the URL's port",
+        ),
+    }
+}
+
+async fn connect(report: &mut Report, dialer: &Dialer, url: &str, address: &Address) -> Option<TcpStream> {
+    let proxy = dialer.proxy.as_ref().filter(|proxy| proxy.applies_to(&address.host));
+    let (host, port) = proxy.map_or((address.host.as_str(), address.port), |proxy| proxy.address());
+    let addresses = match dial::resolve(host, port).await {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            let remedy = "check the name, and that this host's resolver knows it";
+            report.fail("relay-name", Some(url), Exit::Unavailable, error.to_string(), remedy);
+            return None;
+        }
+    };
+    let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    report.pass("relay-name", Some(url), format!("{host} is {}", list.join(", ")));
+    let begun = Instant::now();
+    let stream = match dial::connect(&addresses).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let remedy =
+                "is it running, and does a firewall let this host out? if a proxy is needed, set [proxy]";
+            report.fail("relay-tcp", Some(url), Exit::Unavailable, error.to_string(), remedy);
+            return None;
+        }
+    };
+    let took = begun.elapsed().as_millis();
+    let Some(proxy) = proxy else {
+        report.pass("relay-tcp", Some(url), format!("connected to port {port} in {took} ms"));
+        return Some(stream);
+    };
+    match timeout(ANSWER, proxy.connect(stream, &address.host, address.port)).await {
+        Ok(Ok(stream)) => {
+            report.pass("relay-tcp", Some(url), format!("connected through the proxy {host}:{port}"));
+            Some(stream)
+        }
+        Ok(Err(error)) => {
+            let detail = format!("{error:#}");
+            let exit = if detail.contains("(407)") { Exit::NoPerm } else { Exit::Unavailable };
+            let remedy = "the proxy must allow CONNECT to the relay, or name the relay in proxy.no_proxy";
+            report.fail("relay-tcp", Some(url), exit, detail, remedy);
+            None
+        }
+        Err(_) => {
+            let detail = format!("the proxy {host}:{port} gave no answer within {} s", ANSWER.as_secs());
+            report.fail("relay-tcp", Some(url), Exit::Unavailable, detail, "check proxy.url");
+            None
+        }
+    }
+}
+
+async fn secure(
+    report: &mut Report,
+    dialer: &Dialer,
+    url: &str,
+    address: &Address,
+    stream: TcpStream,
+) -> Option<Socket> {
+    if !address.tls {
+        report.skip("relay-tls", Some(url), "the URL is ws://: nothing is encrypted");
+        return Some(Socket::Tcp(stream));
+    }
+    let socket = match dialer.secure(stream, address).await {
+        Ok(socket) => socket,
+        Err(error) => {
+            let detail = error.to_string();
+            let remedy = tls_remedy(&detail);
+            report.fail("relay-tls", Some(url), Exit::Unavailable, detail, remedy);
+            return None;
+        }
+    };
+    if let Socket::Tls(stream) = &socket {
+        let connection = stream.get_ref().1;
+        let chain = certificate::chain(connection.peer_certificates().unwrap_or_default(), SystemTime::now());
+        let version = connection.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
+        let days = chain.days_left.map(|days| format!(", {days} days left")).unwrap_or_default();
+        let detail = format!("{version}, {}{days}", chain.names);
+        match chain.days_left {
+            Some(days) if days < CARE_DAYS => report.pass_but(
+                "relay-tls",
+                Some(url),
+                detail,
+                "the relay's certificate ends soon: see that it is renewed",
+            ),
+            _ => report.pass("relay-tls", Some(url), detail),
+        }
+    }
+    Some(socket)
+}
+
+fn tls_remedy(detail: &str) -> &'static str {
+    if detail.contains("UnknownIssuer") {
+        "nobody trusted here has signed the relay's certificate: name your CA in relay.ca_file, or let the relay send its whole chain"
+    } else if detail.contains("expired") || detail.contains("Expired") || detail.contains("NotValidYet") {
+        "renew the relay's certificate, or set this host's clock (NTP)"
+    } else if detail.contains("not valid for name") || detail.contains("NotValidForName") {
+        "the certificate is for another name: use that name in relay.allow and in the grants"
+    } else if detail.contains("InvalidContentType") || detail.contains("corrupt") {
+        "what answers there does not speak TLS: check the port, or whether it is ws://"
+    } else {
+        "check what listens at that address"
+    }
+}
+
+/// What came back without a grant.
+struct Asked {
+    status: StatusCode,
+    /// The code in the JSON of a relay's refusal.
+    code: Option<String>,
+    server: Option<String>,
+    /// The relay's clock, and ours in the middle of the question.
+    clocks: Option<(SystemTime, SystemTime)>,
+    round_trip: Duration,
+}
+
+/// Asks for a host's websocket without a grant.
+async fn ask(socket: Socket, url: &str) -> anyhow::Result<Asked> {
+    let url = url::Url::parse(url)?;
+    let path = format!("{}{HOST_PATH}", url.path().trim_end_matches('/'));
+    let request = Request::get(path)
+        .header(HOST, url.authority())
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_VERSION, "13")
+        .header(SEC_WEBSOCKET_KEY, KEY)
+        .body(Empty::<Bytes>::new())?;
+    let (mut sender, connection) = timeout(ANSWER, http1::handshake(TokioIo::new(socket))).await??;
+    tokio::spawn(connection);
+    let (begun, at) = (Instant::now(), SystemTime::now());
+    let response = timeout(ANSWER, sender.send_request(request)).await??;
+    let round_trip = begun.elapsed();
+    let date = header(&response, DATE).and_then(|date| httpdate::parse_http_date(&date).ok());
+    let (status, server) = (response.status(), header(&response, SERVER));
+    let body = timeout(ANSWER, Limited::new(response.into_body(), MAX_ANSWER).collect()).await;
+    let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+    let code = serde_json::from_slice::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|json| Some(json.get("code")?.as_str()?.to_owned()));
+    let clocks = date.map(|date| (date, at + round_trip / 2));
+    Ok(Asked { status, code, server, clocks, round_trip })
+}
+
+fn header(response: &Response<Incoming>, name: hyper::header::HeaderName) -> Option<String> {
+    Some(response.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
+fn judge(report: &mut Report, url: &str, asked: &Asked, leeway: Duration) {
+    let by = asked.server.as_ref().map(|server| format!(" by {server}")).unwrap_or_default();
+    match (asked.status, &asked.code) {
+        (StatusCode::UNAUTHORIZED, Some(_)) => report.pass(
+            "relay-websocket",
+            Some(url),
+            format!(
+                "a relay is there: it asks for a grant (401), round trip {:.1} ms",
+                asked.round_trip.as_secs_f64() * 1e3
+            ),
+        ),
+        (status, _) if status.is_server_error() => report.fail(
+            "relay-websocket",
+            Some(url),
+            Exit::Unavailable,
+            format!("{status}{by}"),
+            "the relay is restarting, or a proxy in front of it cannot reach it",
+        ),
+        (status, _) => report.fail(
+            "relay-websocket",
+            Some(url),
+            Exit::Unavailable,
+            format!("{status}{by}, where a relay would ask for a grant (401)"),
+            "this is no stream-relay: check host, port and path of the URL, and that a proxy in front passes /v1/ on",
+        ),
+    }
+    let Some((theirs, ours)) = asked.clocks else {
+        return report.skip("relay-clock", Some(url), "the answer has no Date header");
+    };
+    let (apart, which) = match ours.duration_since(theirs) {
+        Ok(apart) => (apart, "ahead of"),
+        Err(error) => (error.duration(), "behind"),
+    };
+    // A Date header counts whole seconds.
+    let detail = format!("this host's clock is {:.0} s {which} the relay's", apart.as_secs_f64());
+    if apart > leeway + Duration::from_secs(1) {
+        let remedy = "grants would be refused: keep all clocks right with NTP (chrony or systemd-timesyncd)";
+        report.fail("relay-clock", Some(url), Exit::Config, detail, remedy);
+    } else {
+        report.pass("relay-clock", Some(url), detail);
+    }
+}

@@ -1,0 +1,154 @@
+//! What the steps of a test found: for people as lines, for programs as JSON, and as an exit code.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::daemon::exit::Exit;
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// As it should be; a remedy says what will need care soon.
+    Pass,
+    /// A stream would fail here.
+    Fail,
+    /// Not tried, because it does not apply or because what it needs has failed.
+    Skip,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What was tried, as a word.
+    pub step: &'static str,
+    /// On what: a relay's URL, the name of a target, a subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was found.
+    pub detail: String,
+    /// What would mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// All steps so far.
+pub struct Report {
+    steps: Vec<Step>,
+    /// The class of the first failure.
+    exit: Exit,
+    told: Box<dyn FnMut(&Step)>,
+}
+
+impl Report {
+    /// An empty report; `told` hears each step as it is done.
+    pub fn new(told: impl FnMut(&Step) + 'static) -> Report {
+        Report { steps: vec![], exit: Exit::Ok, told: Box::new(told) }
+    }
+
+    /// Every step, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Success, or the class of the first failure.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// How many steps failed.
+    pub fn failures(&self) -> usize {
+        self.steps.iter().filter(|step| step.verdict == Verdict::Fail).count()
+    }
+
+    /// The whole report as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "ok": self.exit == Exit::Ok, "exit": self.exit.code(), "steps": self.steps })
+    }
+
+    pub(super) fn pass(&mut self, step: &'static str, of: Option<&str>, detail: String) {
+        self.add(step, of, Verdict::Pass, detail, None);
+    }
+
+    /// As it should be, but not for long.
+    pub(super) fn pass_but(&mut self, step: &'static str, of: Option<&str>, detail: String, remedy: &str) {
+        self.add(step, of, Verdict::Pass, detail, Some(remedy.to_owned()));
+    }
+
+    pub(super) fn skip(&mut self, step: &'static str, of: Option<&str>, why: &str) {
+        self.add(step, of, Verdict::Skip, why.to_owned(), None);
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        step: &'static str,
+        of: Option<&str>,
+        exit: Exit,
+        detail: String,
+        remedy: &str,
+    ) {
+        if self.exit == Exit::Ok {
+            self.exit = exit;
+        }
+        self.add(step, of, Verdict::Fail, detail, Some(remedy.to_owned()));
+    }
+
+    fn add(
+        &mut self,
+        step: &'static str,
+        of: Option<&str>,
+        verdict: Verdict,
+        detail: String,
+        remedy: Option<String>,
+    ) {
+        let step = Step { step, of: of.map(str::to_owned), verdict, detail, remedy };
+        (self.told)(&step);
+        self.steps.push(step);
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.steps).finish()
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Pass => "PASS",
+            Verdict::Fail => "FAIL",
+            Verdict::Skip => "SKIP",
+        };
+        write!(f, "{verdict}  {}", self.step)?;
+        if let Some(of) = &self.of {
+            write!(f, " {of}")?;
+        }
+        write!(f, ": {}", self.detail)?;
+        if let Some(remedy) = &self.remedy {
+            write!(f, "\n      {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_decides_the_exit_code() {
+        let mut report = Report::new(|_| {});
+        report.pass("config", None, "fine".into());
+        report.fail("relay-tcp", Some("wss://r"), Exit::Unavailable, "refused".into(), "start it");
+        report.fail("nats-connect", None, Exit::NoPerm, "no".into(), "ask");
+        assert_eq!(report.exit(), Exit::Unavailable);
+        assert_eq!(report.steps()[1].to_string(), "FAIL  relay-tcp wss://r: refused\n      start it");
+        let json = report.to_json();
+        assert_eq!((json["exit"].as_u64(), json["ok"].as_bool()), (Some(69), Some(false)));
+        assert_eq!(json["steps"][0].to_string(), r#"{"detail":"fine","step":"config","verdict":"PASS"}"#);
+    }
+}
