@@ -1,0 +1,39 @@
+# The commands of the project. Each works on a fresh Debian 12 with Rust and make.
+
+PREFIX  ?= /usr
+DESTDIR ?=
+ARGS    ?=
+CARGO   ?= cargo
+
+.PHONY: build demo test lint install
+
+build:
+	$(CARGO) build --locked --release
+
+# A relay, a platform, a host and NATS on this machine; ARGS=--check runs it unattended.
+demo:
+	tests/parts/install --demo
+	$(CARGO) build --locked
+	demo/run $(ARGS)
+
+test: lint
+	tests/parts/install
+	$(CARGO) test --locked
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@if $(CARGO) tree --locked -e normal --prefix none | grep -E '^(h2|rsa|openssl-sys|aws-lc-rs) '; then \
+		echo 'these crates must not be in the tree' >&2; exit 1; fi
+
+# The one place that says which file goes where; packages call it.
+install: build
+	install -D -m 0755 target/release/stream-agent $(DESTDIR)$(PREFIX)/bin/stream-agent
+	install -D -m 0755 target/release/stream-relay $(DESTDIR)$(PREFIX)/bin/stream-relay
+	install -D -m 0640 packaging/agent/config.toml $(DESTDIR)/etc/stream-agent/config.toml
+	install -D -m 0640 packaging/relay/config.toml $(DESTDIR)/etc/stream-relay/config.toml
+	install -d -m 0750 $(DESTDIR)/etc/stream-agent/config.d $(DESTDIR)/etc/stream-agent/targets.d
+	install -d -m 0750 $(DESTDIR)/etc/stream-agent/issuers.d $(DESTDIR)/etc/stream-relay/issuers.d
+	install -d -m 0750 $(DESTDIR)/etc/stream-relay/config.d
+	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/stream/README.md
+	install -m 0644 CHANGELOG.md LICENSE-MIT LICENSE-APACHE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/stream/
