@@ -17,13 +17,15 @@ use crate::protocol::end::{Closing, End};
 use allowlist::Allowlist;
 use config::Settings;
 use order::Order;
+use parked::Parked;
 use sessions::Sessions;
-use stream::Parked;
 
 pub mod allowlist;
 pub mod bus;
 pub mod config;
 mod order;
+mod parked;
+mod presence;
 pub mod run;
 mod sessions;
 mod status;
@@ -82,7 +84,13 @@ impl Agent {
             settings.nats != old.nats || settings.host != old.host || settings.prefix != old.prefix;
         *self.dialer.write().unwrap_or_else(PoisonError::into_inner) = dialer;
         self.allowlist.replace(settings.targets.clone(), settings.streams);
-        let settings = Settings { host: old.host.clone(), ..settings };
+        // What is connected stays connected, and the next reload must still see the difference.
+        let settings = Settings {
+            host: old.host.clone(),
+            prefix: old.prefix.clone(),
+            nats: old.nats.clone(),
+            ..settings
+        };
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         Ok(needs_restart)
     }
@@ -114,8 +122,7 @@ impl Agent {
         if self.stopping.is_cancelled() {
             return Err(Refusal::new(Code::Stopping, "this agent is shutting down"));
         }
-        let order = Order::verify(Start::parse(payload)?, settings)?;
-        *record = order.record(Event::Refused, &settings.host);
+        let order = Order::verify(Start::parse(payload)?, settings, record)?;
         let permit = self.allowlist.permit(&order.target, &order.params, order.mode)?;
         let session = self.sessions.begin(&order.session, order.remember)?;
         Parked::dial(self, order, session, permit).await

@@ -71,8 +71,8 @@ impl Sessions {
         }
     }
 
-    /// Live sessions.
-    pub fn count(&self) -> usize {
+    #[cfg(test)]
+    fn count(&self) -> usize {
         self.lock().live.len()
     }
 

@@ -11,6 +11,7 @@ pub struct Status(Arc<Mutex<Parts>>);
 #[derive(Debug, Default)]
 struct Parts {
     nats: String,
+    doubled: Option<String>,
     trouble: Option<String>,
     reload: Option<String>,
     streams: u32,
@@ -20,6 +21,11 @@ impl Status {
     /// How the connection to NATS is.
     pub fn nats(&self, text: impl Into<String>) {
         self.set(|parts| parts.nats = text.into());
+    }
+
+    /// Another agent has our host id; `None`: it has not.
+    pub fn doubled(&self, text: Option<String>) {
+        self.set(|parts| parts.doubled = text);
     }
 
     /// What somebody must mend; `None`: it is mended.
@@ -40,8 +46,8 @@ impl Status {
     /// The line.
     pub fn line(&self) -> String {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrong = [parts.trouble.as_deref(), parts.reload.as_deref()].into_iter().flatten();
-        let mut line: Vec<&str> = wrong.collect();
+        let wrong = [&parts.doubled, &parts.trouble, &parts.reload];
+        let mut line: Vec<&str> = wrong.into_iter().filter_map(Option::as_deref).collect();
         let streams = format!("{} streams", parts.streams);
         line.push(&parts.nats);
         line.push(&streams);
@@ -55,5 +61,24 @@ impl Status {
         if before != after {
             notify::status(&after);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_comes_first_and_goes_when_it_is_mended() {
+        let status = Status::default();
+        status.nats("NATS connected");
+        status.streams(2);
+        assert_eq!(status.line(), "NATS connected; 2 streams");
+        status.reload(Some("reload failed".into()));
+        status.doubled(Some("another agent".into()));
+        assert_eq!(status.line(), "another agent; reload failed; NATS connected; 2 streams");
+        status.doubled(None);
+        status.reload(None);
+        assert_eq!(status.line(), "NATS connected; 2 streams");
     }
 }
