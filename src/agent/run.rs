@@ -39,7 +39,7 @@ pub async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
     let _watchdog = notify::Watchdog::start(|| Ok(()));
     let ready = {
         let status = status.clone();
-        move || notify::ready(&status.line())
+        move || status.ready()
     };
     let serving = tokio::spawn(bus.serve(agent.clone(), records, ready));
     let reloads = tokio::spawn(reload(agent.clone(), lifecycle.reloads(), file.to_owned(), status.clone()));
@@ -94,7 +94,7 @@ async fn reload(
     status: Status,
 ) {
     while reloads.changed().await.is_ok() {
-        notify::reloading();
+        status.reloading();
         let reloaded =
             load(&file).map_err(anyhow::Error::from).and_then(|(_, settings)| agent.reload(settings));
         match reloaded {
@@ -103,15 +103,14 @@ async fn reload(
                 if needs_restart {
                     warn!("changes to host_id, subject_prefix and [nats] need a restart");
                 }
-                status.reload(
+                status.reloaded(
                     needs_restart.then(|| "a restart is needed for host_id, subject_prefix or [nats]".into()),
                 );
             }
             Err(error) => {
                 error!("configuration not reloaded, the old one stays: {error:#}");
-                status.reload(Some(format!("reload failed, the old configuration stays: {error:#}")));
+                status.reloaded(Some(format!("reload failed, the old configuration stays: {error:#}")));
             }
         }
-        notify::ready(&status.line());
     }
 }

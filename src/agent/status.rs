@@ -1,6 +1,6 @@
 //! The one line that `systemctl status` shows: what is wrong first, then what goes on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::daemon::notify;
 
@@ -10,6 +10,7 @@ pub struct Status(Arc<Mutex<Parts>>);
 
 #[derive(Debug, Default)]
 struct Parts {
+    is_ready: bool,
     nats: String,
     doubled: Option<String>,
     trouble: Option<String>,
@@ -18,6 +19,27 @@ struct Parts {
 }
 
 impl Status {
+    /// Commands are heard: the service manager may count on us.
+    pub fn ready(&self) {
+        self.lock().is_ready = true;
+        notify::ready(&self.line());
+    }
+
+    /// A reload begins. Before we are ready it is no more than a part of the start.
+    pub fn reloading(&self) {
+        if self.lock().is_ready {
+            notify::reloading();
+        }
+    }
+
+    /// A reload has ended; `wrong` says why it failed or is not enough.
+    pub fn reloaded(&self, wrong: Option<String>) {
+        self.set(|parts| parts.reload = wrong);
+        if self.lock().is_ready {
+            notify::ready(&self.line());
+        }
+    }
+
     /// How the connection to NATS is.
     pub fn nats(&self, text: impl Into<String>) {
         self.set(|parts| parts.nats = text.into());
@@ -33,11 +55,6 @@ impl Status {
         self.set(|parts| parts.trouble = text);
     }
 
-    /// Why the last reload failed; `None`: it did not.
-    pub fn reload(&self, text: Option<String>) {
-        self.set(|parts| parts.reload = text);
-    }
-
     /// Streams that are open.
     pub fn streams(&self, streams: u32) {
         self.set(|parts| parts.streams = streams);
@@ -45,7 +62,7 @@ impl Status {
 
     /// The line.
     pub fn line(&self) -> String {
-        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = self.lock();
         let wrong = [&parts.doubled, &parts.trouble, &parts.reload];
         let mut line: Vec<&str> = wrong.into_iter().filter_map(Option::as_deref).collect();
         let streams = format!("{} streams", parts.streams);
@@ -54,9 +71,14 @@ impl Status {
         line.join("; ")
     }
 
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        // Nothing panics while holding it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set(&self, change: impl FnOnce(&mut Parts)) {
         let before = self.line();
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.lock());
         let after = self.line();
         if before != after {
             notify::status(&after);
@@ -74,11 +96,11 @@ mod tests {
         status.nats("NATS connected");
         status.streams(2);
         assert_eq!(status.line(), "NATS connected; 2 streams");
-        status.reload(Some("reload failed".into()));
+        status.reloaded(Some("reload failed".into()));
         status.doubled(Some("another agent".into()));
         assert_eq!(status.line(), "another agent; reload failed; NATS connected; 2 streams");
         status.doubled(None);
-        status.reload(None);
+        status.reloaded(None);
         assert_eq!(status.line(), "NATS connected; 2 streams");
     }
 }
