@@ -12,6 +12,8 @@ use nix::unistd::dup2_stdout;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::daemon::pollable::pollable;
+
 /// What a terminal that is ready surely takes without blocking, in bytes.
 const SURE: usize = 4096;
 
@@ -50,7 +52,7 @@ impl Local {
         let kind = SFlag::from_bits_truncate(fstat(descriptor)?.st_mode & SFlag::S_IFMT.bits());
         let owned = || descriptor.try_clone_to_owned();
         // epoll refuses what is always ready.
-        let Ok(pollable) = AsyncFd::new(owned()?) else {
+        let Ok(pollable) = pollable(owned()?) else {
             return Ok(Local { descriptor: Descriptor::File(owned()?), flags: None });
         };
         // Terminals stay in blocking mode: a shell that shares one would be confused by any other.

@@ -10,5 +10,6 @@ pub mod logging;
 pub mod metrics;
 pub mod nats;
 pub mod notify;
+pub mod pollable;
 pub mod secret;
 pub mod tls;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,20 +10,21 @@ use std::task::{Context, Poll, ready};
 
 use nix::fcntl::OFlag;
 use nix::libc;
-use nix::pty::{PtyMaster, Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::unistd::{read, write};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::Command;
 
 use super::Window;
+use crate::daemon::pollable::pollable;
 
 /// What ends the input of a terminal in its usual mode: VEOF, Ctrl-D (termios(3)).
 const END_OF_TRANSMISSION: u8 = 0x04;
 
 /// The master end. Clones are the same terminal.
 #[derive(Clone)]
-pub struct Pty(Arc<AsyncFd<PtyMaster>>);
+pub struct Pty(Arc<AsyncFd<OwnedFd>>);
 
 #[allow(unsafe_code)]
 mod ioctl {
@@ -45,7 +46,7 @@ impl Pty {
             .write(true)
             .custom_flags(libc::O_NOCTTY)
             .open(ptsname_r(&master)?)?;
-        let pty = Pty(Arc::new(AsyncFd::new(master)?));
+        let pty = Pty(Arc::new(pollable(master.as_fd().try_clone_to_owned()?)?));
         pty.resize(window);
         Ok((pty, slave))
     }

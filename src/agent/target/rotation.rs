@@ -3,13 +3,15 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::daemon::pollable::pollable;
 
 /// Changes that may wait for a reader who is stalled: rotations, in practice.
 const WAITING: usize = 64;
@@ -61,17 +63,9 @@ impl Watch {
             changes,
             open,
         };
-        let inotify = AsyncFd::new(Descriptor(follower.watch.inotify.as_fd().try_clone_to_owned()?))?;
+        let inotify = pollable(follower.watch.inotify.as_fd().try_clone_to_owned()?)?;
         tokio::spawn(follower.run(inotify));
         Ok(receiver)
-    }
-}
-
-struct Descriptor(std::os::fd::OwnedFd);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
     }
 }
 
@@ -86,7 +80,7 @@ struct Follower<O> {
 }
 
 impl<O: Fn(&Path) -> Option<File> + Send> Follower<O> {
-    async fn run(mut self, inotify: AsyncFd<Descriptor>) {
+    async fn run(mut self, inotify: AsyncFd<OwnedFd>) {
         loop {
             let readable = tokio::select! {
                 readable = inotify.readable() => readable,
