@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::daemon::audit::{Event, Record};
 use crate::link::backoff::Backoff;
@@ -25,6 +25,9 @@ use super::stream::{Linked, Stream};
 
 /// How long the dial of a spare is tried: its session lives now.
 const SPARE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What one try to dial has at least: a grant may come a moment before its end.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// An order that was accepted and is parked at its relay.
 pub struct Parked {
@@ -171,9 +174,12 @@ impl Agent {
         let dialer = self.dialer();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
         loop {
-            let error = match dialer.dial(&order.relay, &headers, Text::Messages).await {
-                Ok(dialled) => return Ok(dialled.leg),
-                Err(error) => error,
+            // A proxy or relay that says nothing must not keep the platform waiting for longer than it asked.
+            let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().max(LEAST);
+            let error = match timeout(left, dialer.dial(&order.relay, &headers, Text::Messages)).await {
+                Ok(Ok(dialled)) => return Ok(dialled.leg),
+                Ok(Err(error)) => error,
+                Err(_) => DialError::Reach(format!("the relay gave no answer within {} s", left.as_secs())),
             };
             if !error.may_pass() {
                 let code = if matches!(error, DialError::Url(_)) {
