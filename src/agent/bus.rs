@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::daemon::audit::Record;
 use crate::link::backoff::random_fraction;
-use crate::protocol::command::{Answer, Code, Refusal, Subjects};
+use crate::protocol::command::Subjects;
 
 use super::Agent;
 use super::presence::{Health, Presence};
@@ -23,7 +23,7 @@ use super::status::Status;
 /// Name of the micro service, as `nats micro ls` shows it.
 const SERVICE: &str = "stream-agent";
 
-/// Commands that may be under way at once: a dial may take its time.
+/// Start commands that may be under way at once: a dial may take its time.
 const UNDER_WAY: usize = 64;
 
 /// The connected agent.
@@ -96,19 +96,19 @@ impl Bus {
             };
             let Some((name, request)) = next else { break };
             let (agent, presence) = (agent.clone(), presence.clone());
-            let place = places.clone().try_acquire_owned();
+            let place = places.clone();
             tokio::spawn(async move {
-                let answer = match (&place, name) {
-                    (Err(_), _) => {
-                        let why = format!("{UNDER_WAY} commands are under way");
-                        json(&Answer::refused(Refusal::new(Code::Busy, why)))
-                    }
-                    (_, Name::Start) => json(&agent.start(&request.message.payload).await),
-                    (_, Name::Stop) => json(&agent.stop(&request.message.payload)),
-                    (_, Name::Targets) => json(&agent.targets()),
-                    (_, Name::Hello) => json(&presence.hear(&request.message.payload)),
+                let payload = &request.message.payload;
+                let answer = match name {
+                    // Only a start takes its time: all else is answered however many dials hang.
+                    Name::Start => match place.try_acquire_owned() {
+                        Ok(_place) => json(&agent.start(payload).await),
+                        Err(_) => json(&agent.busy(UNDER_WAY)),
+                    },
+                    Name::Stop => json(&agent.stop(payload)),
+                    Name::Targets => json(&agent.targets()),
+                    Name::Hello => json(&presence.hear(payload)),
                 };
-                drop(place);
                 reply(&request, answer).await;
             });
         }

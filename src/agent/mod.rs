@@ -105,11 +105,20 @@ impl Agent {
                 self.tasks.spawn(parked.run());
                 Answer::accepted(session)
             }
-            Err(refusal) => {
-                self.tell(Record { end: Some(End::NotAllowed), reason: Some(refusal.to_string()), ..record });
-                Answer::refused(refusal)
-            }
+            Err(refusal) => self.refuse(refusal, record),
         }
+    }
+
+    /// Answers a start command that is one too many.
+    pub fn busy(&self, under_way: usize) -> Answer {
+        let record = Record { host: Some(self.settings().host.clone()), ..Record::new(Event::Refused) };
+        self.refuse(Refusal::new(Code::Busy, format!("{under_way} commands are under way")), record)
+    }
+
+    fn refuse(&self, refusal: Refusal, record: Record) -> Answer {
+        let end = if refusal.code == Code::Busy { End::TooMany } else { End::NotAllowed };
+        self.tell(Record { end: Some(end), reason: Some(refusal.to_string()), ..record });
+        Answer::refused(refusal)
     }
 
     /// From bytes to a parked host; `record` learns what is known on the way.
