@@ -17,13 +17,15 @@ use crate::protocol::end::{Closing, End};
 use allowlist::Allowlist;
 use config::Settings;
 use order::Order;
+use parked::Parked;
 use sessions::Sessions;
-use stream::Parked;
 
 pub mod allowlist;
 pub mod bus;
 pub mod config;
 mod order;
+mod parked;
+mod presence;
 pub mod run;
 mod sessions;
 mod status;
@@ -82,7 +84,13 @@ impl Agent {
             settings.nats != old.nats || settings.host != old.host || settings.prefix != old.prefix;
         *self.dialer.write().unwrap_or_else(PoisonError::into_inner) = dialer;
         self.allowlist.replace(settings.targets.clone(), settings.streams);
-        let settings = Settings { host: old.host.clone(), ..settings };
+        // What is connected stays connected, and the next reload must still see the difference.
+        let settings = Settings {
+            host: old.host.clone(),
+            prefix: old.prefix.clone(),
+            nats: old.nats.clone(),
+            ..settings
+        };
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         Ok(needs_restart)
     }
@@ -97,11 +105,20 @@ impl Agent {
                 self.tasks.spawn(parked.run());
                 Answer::accepted(session)
             }
-            Err(refusal) => {
-                self.tell(Record { end: Some(End::NotAllowed), reason: Some(refusal.to_string()), ..record });
-                Answer::refused(refusal)
-            }
+            Err(refusal) => self.refuse(refusal, record),
         }
+    }
+
+    /// Answers a start command that is one too many.
+    pub fn busy(&self, under_way: usize) -> Answer {
+        let record = Record { host: Some(self.settings().host.clone()), ..Record::new(Event::Refused) };
+        self.refuse(Refusal::new(Code::Busy, format!("{under_way} commands are under way")), record)
+    }
+
+    fn refuse(&self, refusal: Refusal, record: Record) -> Answer {
+        let end = if refusal.code == Code::Busy { End::TooMany } else { End::NotAllowed };
+        self.tell(Record { end: Some(end), reason: Some(refusal.to_string()), ..record });
+        Answer::refused(refusal)
     }
 
     /// From bytes to a parked host; `record` learns what is known on the way.
@@ -114,8 +131,7 @@ impl Agent {
         if self.stopping.is_cancelled() {
             return Err(Refusal::new(Code::Stopping, "this agent is shutting down"));
         }
-        let order = Order::verify(Start::parse(payload)?, settings)?;
-        *record = order.record(Event::Refused, &settings.host);
+        let order = Order::verify(Start::parse(payload)?, settings, record)?;
         let permit = self.allowlist.permit(&order.target, &order.params, order.mode)?;
         let session = self.sessions.begin(&order.session, order.remember)?;
         Parked::dial(self, order, session, permit).await

@@ -52,16 +52,16 @@ pub struct Order {
 }
 
 impl Order {
-    /// Verifies a start command.
+    /// Verifies a start command; `record` learns what can be believed on the way.
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn verify(start: Start, settings: &Settings) -> Result<Order, Refusal> {
+    pub fn verify(start: Start, settings: &Settings, record: &mut Record) -> Result<Order, Refusal> {
         match (start, &settings.auth) {
             (Start::Signed(jws), Auth::Signed { issuers, leeway }) => {
-                signed(&jws, issuers, *leeway, settings)
+                signed(&jws, issuers, *leeway, settings, record)
             }
-            (Start::Opaque(start), Auth::Opaque(key)) => opaque(start, key.expose(), settings),
+            (Start::Opaque(start), Auth::Opaque(key)) => opaque(start, key.expose(), settings, record),
             (Start::Signed(_), Auth::Opaque(_)) => {
                 Err(Refusal::new(Code::WrongAuthMode, "this host is in simple mode and takes no grants"))
             }
@@ -91,11 +91,21 @@ impl Order {
     }
 }
 
-fn signed(jws: &str, issuers: &Issuers, leeway: Duration, settings: &Settings) -> Result<Order, Refusal> {
+fn signed(
+    jws: &str,
+    issuers: &Issuers,
+    leeway: Duration,
+    settings: &Settings,
+    record: &mut Record,
+) -> Result<Order, Refusal> {
     let grant = issuers.verify(jws)?;
+    let claims = grant.claims();
+    record.session = Some(claims.sid.clone());
+    record.target = Some(claims.target.clone());
+    record.user = claims.user.clone();
+    record.token = Some(claims.token_sha256.fingerprint());
     grant.check_host(&settings.host)?;
     grant.check_time(SystemTime::now(), leeway)?;
-    let claims = grant.claims();
     let mut headers = vec![bearer(grant.jws())?];
     if let Some(HostKey(key)) = &settings.host_key {
         let proof = proof::prove(grant.jws(), key).map_err(|error| {
@@ -124,8 +134,17 @@ fn signed(jws: &str, issuers: &Issuers, leeway: Duration, settings: &Settings) -
     })
 }
 
-fn opaque(start: OpaqueStart, relay_key: &str, settings: &Settings) -> Result<Order, Refusal> {
+fn opaque(
+    start: OpaqueStart,
+    relay_key: &str,
+    settings: &Settings,
+    record: &mut Record,
+) -> Result<Order, Refusal> {
     let token = start.token.hash();
+    record.session = Some(token.session());
+    record.target = Some(start.target.clone());
+    record.user = start.user.clone();
+    record.token = Some(token.fingerprint());
     let mut headers = vec![
         bearer(&start.token.reveal())?,
         header(headers::HOST, settings.host.as_str())?,

@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 use tracing::{error, info, warn};
 
+use crate::daemon::exit::{Exit, ExitError, OrExit};
 use crate::daemon::lifecycle::{Drained, Lifecycle};
 use crate::daemon::notify;
-use crate::protocol::end::{Closing, End};
 
 use super::Agent;
 use super::bus::Bus;
 use super::config::{Auth, Settings, load};
+use super::parked::shutting_down;
 use super::status::Status;
 
 /// How often the number of streams in the status line is renewed.
@@ -26,18 +27,19 @@ const FAREWELLS: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// What keeps it from starting; later troubles are logged and mended.
-pub async fn run(file: &Path, settings: Settings) -> Result<()> {
+pub async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
     let lifecycle = Lifecycle::start().context("take over signals")?;
     announce(&settings);
     let drain = settings.drain_timeout;
     let status = Status::default();
-    let (agent, records) = Agent::new(settings, lifecycle.stopping(), lifecycle.tasks().clone())?;
-    let bus = Bus::connect(&agent, status.clone()).await?;
+    let (agent, records) =
+        Agent::new(settings, lifecycle.stopping(), lifecycle.tasks().clone()).or_exit(Exit::Config)?;
+    let bus = Bus::connect(&agent, status.clone()).await.or_exit(Exit::Config)?;
     // The runtime turns when this runs; NATS being away is no reason to end streams that do not need it.
     let _watchdog = notify::Watchdog::start(|| Ok(()));
     let ready = {
         let status = status.clone();
-        move || notify::ready(&status.line())
+        move || status.ready()
     };
     let serving = tokio::spawn(bus.serve(agent.clone(), records, ready));
     let reloads = tokio::spawn(reload(agent.clone(), lifecycle.reloads(), file.to_owned(), status.clone()));
@@ -46,7 +48,7 @@ pub async fn run(file: &Path, settings: Settings) -> Result<()> {
     notify::stopping("draining");
     info!("stopping: {} streams may go on for {drain:?}", agent.allowlist.open());
     if lifecycle.drain(drain).await != Drained::Done {
-        agent.stop_all(&Closing::new(End::PeerLeft, "host is shutting down"));
+        agent.stop_all(&shutting_down());
         if tokio::time::timeout(FAREWELLS, lifecycle.tasks().wait()).await.is_err() {
             warn!("{} streams did not end in time", lifecycle.tasks().len());
         }
@@ -57,7 +59,7 @@ pub async fn run(file: &Path, settings: Settings) -> Result<()> {
     let _ = (reloads.await, counting.await);
     drop(agent);
     match tokio::time::timeout(FAREWELLS, serving).await {
-        Ok(served) => served.context("bus")?,
+        Ok(served) => Ok(served.context("bus")??),
         Err(_) => {
             warn!("NATS: not every record could be published");
             Ok(())
@@ -92,7 +94,7 @@ async fn reload(
     status: Status,
 ) {
     while reloads.changed().await.is_ok() {
-        notify::reloading();
+        status.reloading();
         let reloaded =
             load(&file).map_err(anyhow::Error::from).and_then(|(_, settings)| agent.reload(settings));
         match reloaded {
@@ -101,15 +103,14 @@ async fn reload(
                 if needs_restart {
                     warn!("changes to host_id, subject_prefix and [nats] need a restart");
                 }
-                status.reload(
+                status.reloaded(
                     needs_restart.then(|| "a restart is needed for host_id, subject_prefix or [nats]".into()),
                 );
             }
             Err(error) => {
                 error!("configuration not reloaded, the old one stays: {error:#}");
-                status.reload(Some(format!("reload failed, the old configuration stays: {error:#}")));
+                status.reloaded(Some(format!("reload failed, the old configuration stays: {error:#}")));
             }
         }
-        notify::ready(&status.line());
     }
 }

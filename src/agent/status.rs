@@ -1,6 +1,6 @@
 //! The one line that `systemctl status` shows: what is wrong first, then what goes on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::daemon::notify;
 
@@ -10,26 +10,49 @@ pub struct Status(Arc<Mutex<Parts>>);
 
 #[derive(Debug, Default)]
 struct Parts {
+    is_ready: bool,
     nats: String,
+    doubled: Option<String>,
     trouble: Option<String>,
     reload: Option<String>,
     streams: u32,
 }
 
 impl Status {
+    /// Commands are heard: the service manager may count on us.
+    pub fn ready(&self) {
+        self.lock().is_ready = true;
+        notify::ready(&self.line());
+    }
+
+    /// A reload begins. Before we are ready it is no more than a part of the start.
+    pub fn reloading(&self) {
+        if self.lock().is_ready {
+            notify::reloading();
+        }
+    }
+
+    /// A reload has ended; `wrong` says why it failed or is not enough.
+    pub fn reloaded(&self, wrong: Option<String>) {
+        self.set(|parts| parts.reload = wrong);
+        if self.lock().is_ready {
+            notify::ready(&self.line());
+        }
+    }
+
     /// How the connection to NATS is.
     pub fn nats(&self, text: impl Into<String>) {
         self.set(|parts| parts.nats = text.into());
     }
 
+    /// Another agent has our host id; `None`: it has not.
+    pub fn doubled(&self, text: Option<String>) {
+        self.set(|parts| parts.doubled = text);
+    }
+
     /// What somebody must mend; `None`: it is mended.
     pub fn trouble(&self, text: Option<String>) {
         self.set(|parts| parts.trouble = text);
-    }
-
-    /// Why the last reload failed; `None`: it did not.
-    pub fn reload(&self, text: Option<String>) {
-        self.set(|parts| parts.reload = text);
     }
 
     /// Streams that are open.
@@ -39,21 +62,45 @@ impl Status {
 
     /// The line.
     pub fn line(&self) -> String {
-        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrong = [parts.trouble.as_deref(), parts.reload.as_deref()].into_iter().flatten();
-        let mut line: Vec<&str> = wrong.collect();
+        let parts = self.lock();
+        let wrong = [&parts.doubled, &parts.trouble, &parts.reload];
+        let mut line: Vec<&str> = wrong.into_iter().filter_map(Option::as_deref).collect();
         let streams = format!("{} streams", parts.streams);
         line.push(&parts.nats);
         line.push(&streams);
         line.join("; ")
     }
 
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        // Nothing panics while holding it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set(&self, change: impl FnOnce(&mut Parts)) {
         let before = self.line();
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.lock());
         let after = self.line();
         if before != after {
             notify::status(&after);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_comes_first_and_goes_when_it_is_mended() {
+        let status = Status::default();
+        status.nats("NATS connected");
+        status.streams(2);
+        assert_eq!(status.line(), "NATS connected; 2 streams");
+        status.reloaded(Some("reload failed".into()));
+        status.doubled(Some("another agent".into()));
+        assert_eq!(status.line(), "another agent; reload failed; NATS connected; 2 streams");
+        status.doubled(None);
+        status.reloaded(None);
+        assert_eq!(status.line(), "NATS connected; 2 streams");
     }
 }

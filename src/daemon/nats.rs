@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, ServerError};
+use async_nats::{Auth, AuthError, Client, ClientError, ConnectOptions, Event, ServerError};
 use nkeys::KeyPair;
 use serde::Deserialize;
 
@@ -238,6 +238,10 @@ pub fn explain(event: &Event) -> String {
                 true => format!("NATS: {text}: grant it in the server's permissions (docs/protocol.md)"),
                 false => format!("NATS: {text}"),
             }
+        }
+        // This is how a refused login ends a connect.
+        Event::ClientError(ClientError::Other(text)) if text.contains("authorization violation") => {
+            explain(&Event::ServerError(ServerError::AuthorizationViolation))
         }
         other => format!("NATS: {other}"),
     }

@@ -75,7 +75,7 @@ fn start(arguments: &Arguments) -> Result<(), ExitError> {
         None | Some(Command::Run) => {
             logging::init(arguments.log_level.as_deref()).or_exit(Exit::Usage)?;
             let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
-            Ok(runtime()?.block_on(run::run(&arguments.config, settings))?)
+            runtime()?.block_on(run::run(&arguments.config, settings))
         }
         Some(Command::CheckConfig) => check_config(&arguments.config, arguments.json),
         Some(Command::Targets) => {

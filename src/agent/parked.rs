@@ -1,0 +1,223 @@
+//! A session's life on the host: dial, park, wait for the client, start its stream; and a spare
+//! connection for the next stream as soon as one is linked.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::daemon::audit::{Event, Record};
+use crate::link::backoff::Backoff;
+use crate::link::dial::DialError;
+use crate::link::leg::{Farewell, Held, Leg};
+use crate::link::reader::Text;
+use crate::link::socket::Socket;
+use crate::protocol::command::{Code, Refusal};
+use crate::protocol::control::FromRelay;
+use crate::protocol::end::{Closing, End};
+
+use super::Agent;
+use super::allowlist::Permit;
+use super::order::Order;
+use super::sessions::Session;
+use super::stream::{Linked, Stream};
+
+/// How long the dial of a spare is tried: its session lives now.
+const SPARE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What one try to dial has at least: a grant may come a moment before its end.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// An order that was accepted and is parked at its relay.
+pub struct Parked {
+    accepted: Accepted,
+    permit: Permit,
+    leg: Leg<Socket>,
+}
+
+/// An order that is being carried out.
+struct Accepted {
+    agent: Arc<Agent>,
+    order: Arc<Order>,
+    session: Session,
+    max_streams: u32,
+}
+
+impl Parked {
+    /// Dials the relay for an order, until it is parked or its time is over.
+    ///
+    /// # Errors
+    /// [`Code::RelayRefused`] or [`Code::RelayUnreachable`], with what the relay or the network says.
+    pub async fn dial(
+        agent: &Arc<Agent>,
+        order: Order,
+        session: Session,
+        permit: Permit,
+    ) -> Result<Parked, Refusal> {
+        let most = permit.target().max_streams();
+        let max_streams = order.max_streams.map_or(most, |wanted| wanted.clamp(1, most));
+        let leg = agent.dial(&order, max_streams, order.deadline).await?;
+        let accepted = Accepted { agent: agent.clone(), order: Arc::new(order), session, max_streams };
+        Ok(Parked { accepted, permit, leg })
+    }
+
+    /// Lives until the last stream of the session has ended.
+    pub async fn run(self) {
+        let Parked { accepted, permit, leg } = self;
+        let unwanted = async {
+            tokio::select! {
+                why = accepted.unwanted() => why,
+                why = permit.revoked().wait() => why,
+            }
+        };
+        let (linked, leg) = match wait_for_client(leg, unwanted).await {
+            Ok(linked) => linked,
+            Err(closing) => return accepted.refused(&closing, "no stream came about"),
+        };
+        let ours = accepted.agent.settings().session;
+        let until = Instant::now() + accepted.order.max_time.map_or(ours, |asked| asked.min(ours));
+        let mut streams = JoinSet::new();
+        streams.spawn(accepted.stream(permit, linked, until).run(leg));
+        accepted.spares(&mut streams, until).await;
+        all_ended(&mut streams).await;
+    }
+}
+
+impl Accepted {
+    /// Parks a spare as soon as a stream is linked, until the session has all that it may have.
+    async fn spares(&self, streams: &mut JoinSet<()>, until: Instant) {
+        for _ in 1..self.max_streams {
+            if self.agent.stopping.is_cancelled() {
+                return;
+            }
+            let deadline = SystemTime::now() + SPARE_DEADLINE;
+            let spare = match self.agent.dial(&self.order, self.max_streams, deadline).await {
+                Ok(spare) => spare,
+                // The session may be over already: then the relay is right to refuse.
+                Err(refusal) => {
+                    return tracing::debug!(session = self.order.session, "no spare: {refusal}");
+                }
+            };
+            let unwanted = async {
+                tokio::select! {
+                    why = self.unwanted() => why,
+                    () = all_ended(streams) => Closing::new(End::SessionEnded, "the session is over"),
+                }
+            };
+            let Ok((linked, leg)) = wait_for_client(spare, unwanted).await else { return };
+            // A spare holds no place on the allowlist until there is a client for it.
+            match self.agent.allowlist.permit(&self.order.target, &self.order.params, self.order.mode) {
+                Ok(permit) => {
+                    streams.spawn(self.stream(permit, linked, until).run(leg));
+                }
+                Err(refusal) => {
+                    let end = if refusal.code == Code::Busy { End::TooMany } else { End::NotAllowed };
+                    let closing = Closing::new(end, refusal.message);
+                    self.refused(&closing, "no place for another stream");
+                    self.agent.tasks.spawn(leg.finish(Farewell::Say(closing)));
+                }
+            }
+        }
+    }
+
+    fn stream(&self, permit: Permit, linked: Linked, until: Instant) -> Stream {
+        Stream {
+            agent: self.agent.clone(),
+            order: self.order.clone(),
+            permit,
+            stop: self.session.stop().clone(),
+            until,
+            linked,
+        }
+    }
+
+    /// Resolves when a parked connection is not to wait for its client any longer.
+    async fn unwanted(&self) -> Closing {
+        tokio::select! {
+            why = self.session.stop().wait() => why,
+            () = self.agent.stopping.cancelled() => shutting_down(),
+        }
+    }
+
+    fn refused(&self, closing: &Closing, what: &str) {
+        self.agent.tell(Record {
+            end: Some(closing.end),
+            reason: Some(format!("{what}: {}", closing.reason)),
+            ..self.order.record(Event::Refused, &self.agent.settings().host)
+        });
+    }
+}
+
+/// What clients are told when this program ends.
+pub fn shutting_down() -> Closing {
+    Closing::new(End::PeerLeft, "host is shutting down")
+}
+
+/// Waits until no stream is left. A panic in one is its own affair.
+async fn all_ended(streams: &mut JoinSet<()>) {
+    while let Some(ended) = streams.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!("a stream's task failed: {error}");
+        }
+    }
+}
+
+impl Agent {
+    async fn dial(
+        &self,
+        order: &Order,
+        max_streams: u32,
+        deadline: SystemTime,
+    ) -> Result<Leg<Socket>, Refusal> {
+        let headers = order.headers(max_streams);
+        let dialer = self.dialer();
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
+        loop {
+            // A proxy or relay that says nothing must not keep the platform waiting for longer than it asked.
+            let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().max(LEAST);
+            let error = match timeout(left, dialer.dial(&order.relay, &headers, Text::Messages)).await {
+                Ok(Ok(dialled)) => return Ok(dialled.leg),
+                Ok(Err(error)) => error,
+                Err(_) => DialError::Reach(format!("the relay gave no answer within {} s", left.as_secs())),
+            };
+            if !error.may_pass() {
+                let code = if matches!(error, DialError::Url(_)) {
+                    Code::RelayNotAllowed
+                } else {
+                    Code::RelayRefused
+                };
+                return Err(Refusal::new(code, error.to_string()));
+            }
+            let wait = backoff.wait();
+            if SystemTime::now() + wait >= deadline || self.stopping.is_cancelled() {
+                return Err(Refusal::new(Code::RelayUnreachable, error.to_string()));
+            }
+            tracing::debug!(session = order.session, "dial failed, next try in {wait:?}: {error}");
+            sleep(wait).await;
+        }
+    }
+}
+
+/// Keeps a parked leg alive until its client is there, or `unwanted` says why none is waited for.
+async fn wait_for_client(
+    mut leg: Leg<Socket>,
+    unwanted: impl Future<Output = Closing>,
+) -> Result<(Linked, Leg<Socket>), Closing> {
+    let mut unwanted = std::pin::pin!(unwanted);
+    let (closing, farewell) = loop {
+        match leg.hold(&mut unwanted).await {
+            Held::Text(text) => match serde_json::from_str(&text) {
+                Ok(FromRelay::Linked { stream, peer, control }) => {
+                    return Ok((Linked { stream, peer, control }, leg));
+                }
+                // A newer relay may have more to say than we understand.
+                Err(_) => {}
+            },
+            Held::Done(closing) => break (closing.clone(), Farewell::Say(closing)),
+            Held::Lost(closing, farewell) => break (closing, farewell),
+        }
+    };
+    leg.finish(farewell).await;
+    Err(closing)
+}
