@@ -243,6 +243,8 @@ pub fn explain(event: &Event) -> String {
         Event::ClientError(ClientError::Other(text)) if text.contains("authorization violation") => {
             explain(&Event::ServerError(ServerError::AuthorizationViolation))
         }
+        // The library keeps the cause of a failed connect to itself.
+        Event::ClientError(error) => format!("NATS: {error} (`stream-agent test-dial` says more)"),
         other => format!("NATS: {other}"),
     }
 }

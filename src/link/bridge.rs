@@ -36,8 +36,10 @@ pub struct Local<R, W> {
 pub enum AtEof {
     /// The stream ends, after the last words.
     End,
-    /// The peer is told, and the other direction goes on until it ends too.
+    /// The peer is told, and the other direction goes on; when that has ended too, the stream ends.
     HalfClose,
+    /// The peer is told, and it is the peer who ends the stream.
+    LeaveToPeer,
 }
 
 /// What a control message meant.
@@ -201,7 +203,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                     match read {
                         Ok((_, 0)) => state = match self.at_eof {
                             AtEof::End => State::LastWords,
-                            AtEof::HalfClose => {
+                            AtEof::HalfClose | AtEof::LeaveToPeer => {
                                 self.writer.text(to_text(&FromClient::Eof)).await?;
                                 State::HalfClosed
                             }
@@ -226,7 +228,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                     }
                     return Ok(End::TargetEnded.into());
                 }
-                () = self.shared.peer_end(), if state == State::HalfClosed => return Ok(End::TargetEnded.into()),
+                () = self.shared.peer_end(), if state == State::HalfClosed && self.at_eof == AtEof::HalfClose => return Ok(End::TargetEnded.into()),
                 () = &mut due => {
                     if !self.pulse.beat() {
                         return Err(Failed::Silent);

@@ -214,7 +214,15 @@ impl Dialer {
             DialError::Url(format!("{} is not a name that a certificate could have", address.host))
         })?;
         let connected = within("TLS", TlsConnector::from(self.tls.clone()).connect(name, stream)).await?;
-        let stream = connected.map_err(|error| reach(&format!("TLS with {}", address.host), &error))?;
+        let stream = connected.map_err(|error| {
+            let mut failed = reach(&format!("TLS with {}", address.host), &error);
+            if let DialError::Reach(text) = &mut failed
+                && text.contains("CaUsedAsEndEntity")
+            {
+                text.push_str(" (self-signed? make it with basicConstraints=critical,CA:FALSE)");
+            }
+            failed
+        })?;
         Ok(Socket::Tls(Box::new(stream.into())))
     }
 

@@ -5,4 +5,8 @@
 
 mod world;
 
+mod ends;
 mod flow;
+mod grants;
+mod outages;
+mod settings;
