@@ -1,5 +1,7 @@
 //! The tables of `docs/protocol.md`, held against the code.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use stream::protocol::command::Code;
 use stream::protocol::end::End;
 

@@ -1,5 +1,7 @@
 //! The layers of the library, held by reading every `crate::` path in `src/`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 
 /// Folder, and the folders that it may import from.

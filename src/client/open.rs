@@ -76,7 +76,7 @@ pub async fn run(args: Args, as_json: bool) -> Result<i32, ExitError> {
 
 /// Where streams come from.
 enum Source {
-    Platform { api: Api, host: String, target: String, mode: Option<String> },
+    Platform { api: Box<Api>, host: String, target: String, mode: Option<String> },
     Url(String),
 }
 
@@ -103,7 +103,7 @@ impl Opener {
         let key = key
             .ok_or_else(|| anyhow!("--api-key-file or STREAM_API_KEY_FILE is needed"))
             .or_exit(Exit::Usage)?;
-        let api = Api::new(platform, Secret::read(key).or_exit(Exit::Config)?, dialer.clone())?;
+        let api = Box::new(Api::new(platform, Secret::read(key).or_exit(Exit::Config)?, dialer.clone())?);
         Ok(Opener { source: Source::Platform { api, host, target, mode: args.mode.clone() }, dialer })
     }
 

@@ -218,10 +218,10 @@ impl<P> Raw<P> {
         for url in &self.public_urls {
             Address::of(url).map_err(|error| loaded.error_at(&["public_urls"], error))?;
         }
-        if let Some(ListenAddress::Tcp(admin)) = &self.admin {
-            if !is_loopback(admin) {
-                return wrong(&["admin"], "must be a loopback address or unix:/path: it needs no password");
-            }
+        if let Some(ListenAddress::Tcp(admin)) = &self.admin
+            && !is_loopback(admin)
+        {
+            return wrong(&["admin"], "must be a loopback address or unix:/path: it needs no password");
         }
         for (key, value) in [
             ("write_stall", limits.write_stall),

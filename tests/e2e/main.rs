@@ -3,6 +3,8 @@
 //! Every test has a world of its own: a loopback address of its own, so that ports never clash, and a folder
 //! that goes with it. Nothing here sleeps to synchronise: it waits for events, with a deadline.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 mod world;
 
 mod ends;
