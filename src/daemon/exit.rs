@@ -61,6 +61,16 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// For commands that print: a reader who has seen enough, such as head(1), ends them quietly, as it does
+/// other programs. Not for programs that write to sockets.
+#[allow(unsafe_code)]
+pub fn end_with_broken_pipe() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no handler is installed, only the system's own default; nothing else runs yet.
+    // It cannot fail for a signal that exists.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+}
+
 /// An error that knows the exit code of the program it ends.
 #[derive(Debug)]
 pub struct ExitError {

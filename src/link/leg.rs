@@ -175,7 +175,13 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
                 // What the peer still sends is read and dropped: closing a socket with unread bytes
                 // in it would reset the connection and could destroy what the peer has not read yet.
                 let _ = timeout(self.limits.close_wait, async {
-                    while let Ok(Event::Bytes(_) | Event::Text(_)) = self.reader.next(&self.pulse).await {}
+                    loop {
+                        match self.reader.next(&self.pulse).await {
+                            Ok(Event::Bytes(_) | Event::Text(_)) => {}
+                            Ok(Event::Close(_) | Event::Eof) => return,
+                            Err(_) => return self.reader.drain().await,
+                        }
+                    }
                 })
                 .await;
                 self.writer.shutdown().await;

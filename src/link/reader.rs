@@ -181,6 +181,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(is_end)
     }
 
+    /// Reads and drops whatever comes, to the end of the connection: after an error, what was not
+    /// understood must still be taken, or the kernel resets the connection and our farewell is lost.
+    pub async fn drain(&mut self) {
+        while let Ok((_, 1..)) = buffer::read(&mut self.io).await {}
+    }
+
     fn poll_step(&mut self, cx: &mut Context<'_>, pulse: &Pulse) -> Poll<Result<Step, ReadError>> {
         if let Some(step) = self.ahead.take() {
             return Poll::Ready(Ok(step));

@@ -114,7 +114,8 @@ async fn route(
 fn authorize(platform: &Platform, request: &Request<Incoming>) -> Result<ApiKey, Error> {
     let presented = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let key = presented.and_then(|value| value.strip_prefix("Bearer ")).map(|key| key.trim());
-    let known = key.and_then(|key| platform.settings.policy.find(key));
+    let settings = platform.settings();
+    let known = key.and_then(|key| settings.policy.find(key));
     known.cloned().ok_or_else(|| {
         let message = "no API key, or an unknown one: send Authorization: Bearer KEY";
         Error::new(StatusCode::UNAUTHORIZED, "unauthorized", message)

@@ -2,7 +2,7 @@
 //! NATS, and hands out URLs. It knows the relay only by its URL.
 
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
@@ -31,7 +31,7 @@ mod wish;
 
 /// The platform.
 pub struct Platform {
-    settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     bus: Bus,
     relay: String,
     host_wait: Duration,
@@ -86,7 +86,23 @@ impl Platform {
     /// When the settings cannot be used at all; NATS being away is no error.
     pub async fn start(settings: Settings, relay: String, host_wait: Duration) -> Result<Platform> {
         let bus = Bus::connect(&settings.nats, settings.answer_timeout).await?;
-        Ok(Platform { settings, bus, relay, host_wait, journal: Mutex::default() })
+        Ok(Platform {
+            settings: RwLock::new(Arc::new(settings)),
+            bus,
+            relay,
+            host_wait,
+            journal: Mutex::default(),
+        })
+    }
+
+    /// Takes over new settings: keys, policy, limits. NATS and the subjects stay as they were: true if they
+    /// should not.
+    pub fn reload(&self, settings: Settings) -> bool {
+        let old = self.settings();
+        let needs_restart = settings.nats != old.nats || settings.prefix != old.prefix;
+        let settings = Settings { nats: old.nats.clone(), prefix: old.prefix.clone(), ..settings };
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        needs_restart
     }
 
     /// Whether sessions can be opened.
@@ -102,15 +118,16 @@ impl Platform {
         if !key.may_open(wish.host.as_str(), &wish.target) {
             return Err(Denied::Forbidden);
         }
+        let settings = self.settings();
         let token = Token::generate().map_err(|error| Denied::Broken(error.to_string()))?;
         let (host, now) = (wish.host.clone(), SystemTime::now());
         let sid = ulid::Ulid::generate().to_string();
         let claims = Claims {
-            iss: self.settings.name.clone(),
+            iss: settings.name.clone(),
             aud: format!("host:{host}"),
             sid: sid.clone(),
             iat: unix(now),
-            exp: unix(now) + self.settings.grant_lifetime.as_secs(),
+            exp: unix(now) + settings.grant_lifetime.as_secs(),
             target: wish.target,
             params: wish.params,
             mode: wish.mode,
@@ -118,11 +135,11 @@ impl Platform {
             token_sha256: token.hash(),
             max_streams: wish.max_streams,
             max_seconds: wish.max_seconds,
-            origin: self.settings.origins.clone(),
+            origin: settings.origins.clone(),
             user: Some(wish.user.unwrap_or_else(|| key.name.clone())),
             cnf: None,
         };
-        let command = serde_json::json!({ "v": VERSION, "grant": sign(&claims, &self.settings.signing_key) });
+        let command = serde_json::json!({ "v": VERSION, "grant": sign(&claims, &settings.signing_key) });
         let answer: Answer = self.bus.ask(self.subjects(&host).start(), &command).await?;
         if let Some(refusal) = answer.refusal {
             return Err(Denied::Refused(refusal));
@@ -160,11 +177,15 @@ impl Platform {
     }
 
     fn subjects(&self, host: &HostId) -> Subjects {
-        Subjects::new(&self.settings.prefix, host)
+        Subjects::new(&self.settings().prefix, host)
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn journal(&self) -> std::sync::MutexGuard<'_, Journal> {
         // Nothing panics while holding it.
-        self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,6 +34,9 @@ use super::host::HostLeg;
 use super::metrics::Held;
 use super::peer;
 use super::rendezvous::{Linked, Visitor, Waiting};
+
+/// How long a claimed host's leg may take from one task to the other, whatever `client_wait` is.
+const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// Answers a client's request: 101 whenever it is a websocket; what comes of it is said by close codes.
 pub fn knock(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, address: IpAddr) -> Answer {
@@ -175,6 +178,7 @@ enum Met {
 
 impl Relay {
     async fn await_host(&self, mut waiting: Waiting<HostLeg>, late: Instant) -> Met {
+        let late = if waiting.is_met() { late.max(Instant::now() + HAND_OVER) } else { late };
         tokio::select! {
             biased;
             answer = waiting.answer() => match answer {

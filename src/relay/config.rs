@@ -184,6 +184,18 @@ pub struct Settings {
     pub drain_timeout: Duration,
 }
 
+impl Settings {
+    /// Whether something has changed that a running relay cannot take over.
+    pub fn needs_restart_after(&self, old: &Settings) -> bool {
+        let caps = |caps: Caps| (caps.waiting, caps.waiting_per_address);
+        self.listen != old.listen
+            || self.admin != old.admin
+            || self.tls != old.tls
+            || self.connections != old.connections
+            || caps(self.caps) != caps(old.caps)
+    }
+}
+
 /// How hosts prove that they may be here.
 #[derive(Clone, Debug)]
 pub enum Auth {

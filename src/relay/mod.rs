@@ -1,7 +1,7 @@
 //! The relay: where hosts and clients meet. Knows neither NATS nor targets.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,9 @@ mod metrics;
 mod peer;
 pub mod rendezvous;
 pub mod routes;
+
+/// How long peers may take to answer the last farewell when the relay stops.
+const FAREWELLS: Duration = Duration::from_secs(5);
 
 /// A running relay.
 pub struct Relay {
@@ -119,8 +122,9 @@ impl Relay {
             info!("{} streams still open after {drain:?}: closing them", self.tasks.len());
         }
         self.drained.cancel();
-        // Bounded: every farewell has its own limits.
-        self.tasks.wait().await;
+        if tokio::time::timeout(FAREWELLS, self.tasks.wait()).await.is_err() {
+            info!("{} farewells were not answered", self.tasks.len());
+        }
         for task in serving {
             // A listener that panicked has said so.
             let _ = task.await;
@@ -128,16 +132,17 @@ impl Relay {
     }
 
     /// Takes over new settings: limits, keys, issuers, trusted proxies, and the certificate's new files.
-    /// Addresses and caps stay as they were.
+    /// Addresses and caps stay as they were: true if they should not.
     ///
     /// # Errors
     /// When the new certificate cannot be used; then everything stays as it was.
-    pub fn reload(&self, settings: Settings) -> Result<()> {
+    pub fn reload(&self, settings: Settings) -> Result<bool> {
         if let Some(tls) = &self.tls {
             tls.reload()?;
         }
+        let needs_restart = settings.needs_restart_after(&self.settings());
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
-        Ok(())
+        Ok(needs_restart)
     }
 
     /// Whether streams can be had here.

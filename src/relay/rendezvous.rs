@@ -232,7 +232,7 @@ impl<H> Rendezvous<H> {
         drop(state);
         // A claim that came back ends its stream, which locks the place: only now.
         drop(served);
-        Ok(Waiting { place: self.clone(), token, id, address, answer })
+        Ok(Waiting { place: self.clone(), is_met: is_parked, token, id, address, answer })
     }
 
     /// Hosts that are parked and clients that wait, now.
@@ -393,6 +393,8 @@ impl<H> Claim<H> {
 /// A client's place in the queue. Dropping it leaves the queue.
 pub struct Waiting<H> {
     place: Rendezvous<H>,
+    /// A parked host was claimed at once: its leg is on the way.
+    is_met: bool,
     token: TokenHash,
     id: u64,
     address: IpAddr,
@@ -403,6 +405,11 @@ impl<H> Waiting<H> {
     /// Waits for a host's leg. `None`: the host went away in the moment it was claimed; ask again.
     pub async fn answer(&mut self) -> Option<Answer<H>> {
         (&mut self.answer).await.ok()
+    }
+
+    /// Whether a parked host was claimed at once, so that its leg is only to be handed over.
+    pub fn is_met(&self) -> bool {
+        self.is_met
     }
 
     /// What to say when nobody came in time.

@@ -227,3 +227,19 @@ async fn a_session_ends_with_its_time() {
     let mut client = Client::connect(session["url"].as_str().unwrap(), &[]).await;
     assert_eq!(client.closed_with(4410).await, "the session's time is over");
 }
+
+#[tokio::test]
+async fn without_client_wait_a_parked_host_is_still_met() {
+    let mut world = World::new();
+    world.relay_config = "[limits]\nclient_wait = '0s'\n".into();
+    world.targets = "[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\n".into();
+    world.start().await;
+    for _ in 0..20 {
+        let mut client = world.open("cat").await;
+        client.send(b"x".to_vec()).await;
+        client.read(1).await;
+        client.close().await;
+    }
+    let unknown = format!("{}/v1/stream/{}", world.relay_url(), "A".repeat(43));
+    Client::connect(&unknown, &[]).await.closed_with(4404).await;
+}

@@ -77,6 +77,15 @@ async fn a_reload_ends_what_was_taken_back_and_nothing_else() {
     world.relay().signal(Signal::SIGHUP);
     world.relay().says("configuration reloaded").await;
     echoes(&mut one, "through it all").await;
+    // A key that is taken back opens nothing any more.
+    let hash = std::fs::read_to_string(world.path("api.sha256")).unwrap();
+    let config = std::fs::read_to_string(world.path("relay/config.toml")).unwrap();
+    std::fs::write(world.path("relay/config.toml"), config.replace(&hash, &"0".repeat(64))).unwrap();
+    world.relay().signal(Signal::SIGHUP);
+    let said = || world.relay().said().matches("configuration reloaded").count() == 2;
+    crate::world::eventually(said, || "no second reload".into()).await;
+    let (status, _) = world.api("POST", "/api/v1/sessions", json!({ "host": "h1", "target": "one" })).await;
+    assert_eq!(status, 401);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use stream::agent::config::{EXAMPLE, Settings, load};
 use stream::agent::run;
 use stream::agent::test_dial::{self, Step};
 use stream::daemon::config::Loaded;
-use stream::daemon::exit::{Exit, ExitError, OrExit};
+use stream::daemon::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
 use stream::daemon::logging;
 
 /// Opens the consoles, screens and logs that this host's owner allows, without an open port.
@@ -67,6 +67,11 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<(), ExitError> {
+    if !matches!(arguments.command, None | Some(Command::Run | Command::TestDial { .. }))
+        || arguments.print_default_config
+    {
+        end_with_broken_pipe();
+    }
     if arguments.print_default_config {
         print!("{EXAMPLE}");
         return Ok(());

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use stream::client::open;
-use stream::daemon::exit::{Exit, ExitError, OrExit};
+use stream::daemon::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
 use stream::platform::{inspect, keygen};
 
 /// Where hosts that have no open port meet the clients who may reach them.
@@ -74,6 +74,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode, ExitError> {
     let done = ExitCode::SUCCESS;
+    if !matches!(arguments.command, None | Some(Command::Serve | Command::Open(_)))
+        || arguments.print_default_config
+    {
+        end_with_broken_pipe();
+    }
     if arguments.print_default_config {
         print!("{}", stream::relay::config::EXAMPLE);
         return Ok(done);

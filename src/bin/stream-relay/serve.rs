@@ -81,20 +81,22 @@ async fn run(file: &Path, checked: Checked) -> Result<(), ExitError> {
     if let Auth::Opaque(_) = settings.auth {
         warn!("simple mode: hosts are known by a relay key, and sessions are not signed");
     }
-    let api: Option<Arc<dyn Api>> = match platform {
+    let platform = match platform {
         None => None,
         Some(platform) => {
             let url = settings.public_urls.first().cloned().unwrap_or_default();
             let started = Platform::start(platform, url, settings.host_wait).await.or_exit(Exit::Config)?;
-            Some(Arc::new(Mounted(started)))
+            Some(Arc::new(started))
         }
     };
+    let api = platform.clone().map(|platform| Arc::new(Mounted(platform)) as Arc<dyn Api>);
     let metrics = Metrics::new("stream_relay");
     let relay = Relay::new(settings, metrics, api, lifecycle.stopping()).or_exit(Exit::Config)?;
     let _watchdog = notify::Watchdog::start(|| Ok(()));
     notify::ready(&relay.status());
     let status = tokio::spawn(tell_status(relay.clone()));
-    let reloads = tokio::spawn(reload_on_hangup(relay.clone(), lifecycle.reloads(), file.to_owned()));
+    let running = Running { relay: relay.clone(), platform };
+    let reloads = tokio::spawn(running.reload_on_hangup(lifecycle.reloads(), file.to_owned()));
     let aborting = lifecycle.aborting();
     let stopping = lifecycle.stopping();
     tokio::select! {
@@ -108,7 +110,7 @@ async fn run(file: &Path, checked: Checked) -> Result<(), ExitError> {
 }
 
 /// The platform, as the relay's listener wants it.
-struct Mounted(Platform);
+struct Mounted(Arc<Platform>);
 
 impl Api for Mounted {
     fn answer(
@@ -131,23 +133,46 @@ async fn tell_status(relay: Arc<Relay>) {
     }
 }
 
-async fn reload_on_hangup(
+/// What a reload reaches.
+struct Running {
     relay: Arc<Relay>,
-    mut reloads: tokio::sync::watch::Receiver<u64>,
-    file: std::path::PathBuf,
-) {
-    while reloads.changed().await.is_ok() {
-        notify::reloading();
-        let reloaded = load(&file).and_then(|checked| Ok(relay.reload(checked.relay)?));
-        match reloaded {
-            Ok(()) => {
-                info!("configuration reloaded");
-                notify::ready(&relay.status());
-            }
-            Err(error) => {
-                error!("configuration not reloaded, the old one stays: {error}");
-                notify::ready(&format!("reload failed, the old configuration stays: {error}"));
+    platform: Option<Arc<Platform>>,
+}
+
+impl Running {
+    async fn reload_on_hangup(
+        self,
+        mut reloads: tokio::sync::watch::Receiver<u64>,
+        file: std::path::PathBuf,
+    ) {
+        while reloads.changed().await.is_ok() {
+            notify::reloading();
+            match load(&file).and_then(|checked| self.reload(checked)) {
+                Ok(needs_restart) => {
+                    info!("configuration reloaded");
+                    if needs_restart {
+                        warn!(
+                            "changes to addresses, caps, [platform.nats], or whether there is a platform need a restart"
+                        );
+                    }
+                    notify::ready(&self.relay.status());
+                }
+                Err(error) => {
+                    error!("configuration not reloaded, the old one stays: {error}");
+                    notify::ready(&format!("reload failed, the old configuration stays: {error}"));
+                }
             }
         }
+    }
+
+    /// True: something has changed that needs a restart.
+    fn reload(&self, checked: Checked) -> Result<bool, ExitError> {
+        let relay = self.relay.reload(checked.relay)?;
+        let platform = match (&self.platform, checked.platform) {
+            (Some(running), Some(settings)) => running.reload(settings),
+            (None, None) => false,
+            _ => true,
+        };
+        Ok(relay || platform)
     }
 }
