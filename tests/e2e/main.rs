@@ -5,4 +5,6 @@
 
 mod world;
 
+mod bulk;
 mod flow;
+mod tools;
