@@ -7,4 +7,5 @@ mod world;
 
 mod bulk;
 mod flow;
+mod load;
 mod tools;
