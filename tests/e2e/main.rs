@@ -7,5 +7,7 @@ mod world;
 
 mod bulk;
 mod flow;
+mod listening;
 mod load;
+mod netns;
 mod tools;
