@@ -120,7 +120,7 @@ async fn sessions(world: &Arc<World>, number: usize, body: &'static str, mut ste
             client.close().await;
         });
     }
-    let mut meet = async |tasks: &mut JoinSet<()>| {
+    let meet = async |tasks: &mut JoinSet<()>| {
         tokio::select! {
             met = timeout(LONG, barrier.wait()) => drop(met.unwrap()),
             failed = tasks.join_next() => failed.unwrap().unwrap(),

@@ -6,6 +6,7 @@
 mod world;
 
 mod bulk;
+mod cut;
 mod flow;
 mod listening;
 mod load;
