@@ -11,4 +11,5 @@ mod flow;
 mod listening;
 mod load;
 mod netns;
+mod proxies;
 mod tools;
