@@ -5,10 +5,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod netns;
 mod world;
 
+mod bulk;
+mod cut;
 mod ends;
 mod flow;
 mod grants;
+mod listening;
+mod load;
 mod outages;
+mod proxies;
 mod settings;
+mod tools;

@@ -92,6 +92,26 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    fn proc(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/{name}", self.pid()).into()
+    }
+
+    /// Open file descriptors.
+    pub fn fds(&self) -> usize {
+        std::fs::read_dir(self.proc("fd")).unwrap().count()
+    }
+
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(self.proc("task")).unwrap().count()
+    }
+
+    /// Resident memory, in KiB.
+    pub fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(self.proc("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Waits until it has said something.
     pub async fn says(&self, text: &str) {
         eventually(|| self.said().contains(text), || format!("no `{text}` in:\n{}", self.said())).await;
@@ -99,8 +119,13 @@ impl Process {
 }
 
 /// Polls for an event, with a deadline.
-pub async fn eventually(mut happened: impl FnMut() -> bool, complaint: impl Fn() -> String) {
-    let deadline = Instant::now() + SOON;
+pub async fn eventually(happened: impl FnMut() -> bool, complaint: impl Fn() -> String) {
+    within(SOON, happened, complaint).await;
+}
+
+/// Polls for an event that may take so long.
+pub async fn within(long: Duration, mut happened: impl FnMut() -> bool, complaint: impl Fn() -> String) {
+    let deadline = Instant::now() + long;
     while !happened() {
         assert!(Instant::now() < deadline, "{}", complaint());
         sleep(Duration::from_millis(10)).await;
@@ -112,6 +137,10 @@ pub struct World {
     pub dir: TempDir,
     /// A loopback address that no other test has.
     pub ip: String,
+    /// The relay's admin address must be loopback also where `ip` is not.
+    pub admin_ip: String,
+    /// Port of the public URL: a proxy's, where there is one.
+    pub public_port: u16,
     pub nats_kind: NatsKind,
     pub nats: Option<Process>,
     pub relay: Option<Process>,
@@ -141,9 +170,12 @@ impl World {
         for folder in ["relay/issuers.d", "agent/issuers.d", "agent/targets.d", "agent/config.d", "nats"] {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();
         }
+        let ip = own_address();
         let world = World {
             dir,
-            ip: own_address(),
+            admin_ip: ip.clone(),
+            ip,
+            public_port: 8080,
             nats_kind: NatsKind::Debian,
             nats: None,
             relay: None,
@@ -206,7 +238,7 @@ impl World {
     }
 
     pub fn relay_url(&self) -> String {
-        format!("{}://{}:8080", if self.tls { "wss" } else { "ws" }, self.ip)
+        format!("{}://{}:{}", if self.tls { "wss" } else { "ws" }, self.ip, self.public_port)
     }
 
     pub fn platform_url(&self) -> String {
@@ -234,9 +266,9 @@ impl World {
     pub fn write_relay_config(&self) {
         let dir = self.dir.path().display();
         let hash = std::fs::read_to_string(self.path("api.sha256")).unwrap();
-        let (ip, url, nats) = (&self.ip, self.relay_url(), self.nats_url());
+        let (ip, admin, url, nats) = (&self.ip, &self.admin_ip, self.relay_url(), self.nats_url());
         let mut text = format!(
-            "listen = ['{ip}:8080']\nadmin = '{ip}:8081'\npublic_urls = ['{url}']\n{}\n",
+            "listen = ['{ip}:8080']\nadmin = '{admin}:8081'\npublic_urls = ['{url}']\n{}\n",
             self.relay_config.replace("DIR", &dir.to_string())
         );
         if !text.contains("[auth]") {
@@ -341,8 +373,10 @@ impl World {
 
     /// One metric of the relay, as a number; labels included in the name.
     pub async fn metric(&self, name: &str) -> f64 {
-        let output =
-            Command::new("curl").args(["-s", &format!("http://{}:8081/metrics", self.ip)]).output().await;
+        let output = Command::new("curl")
+            .args(["-s", &format!("http://{}:8081/metrics", self.admin_ip)])
+            .output()
+            .await;
         let text = String::from_utf8(output.unwrap().stdout).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or("0").parse().unwrap()
