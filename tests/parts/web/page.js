@@ -9,8 +9,8 @@ const { chromium } = require(path.join(cache, 'web/node_modules/playwright-core'
 const DEADLINE = 60_000;
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 
-// Serves a folder at a free port of the loopback.
-function serve(folder) {
+// Serves a folder at a free port.
+function serve(folder, address) {
   const server = http.createServer((request, response) => {
     const file = path.join(folder, path.normalize(new URL(request.url, 'http://x').pathname));
     fs.readFile(file, (error, bytes) => {
@@ -18,7 +18,7 @@ function serve(folder) {
       response.end(bytes);
     });
   });
-  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
+  return new Promise((resolve) => server.listen(0, address, () => resolve(server)));
 }
 
 // In the page: how many pixels differ from the first one, and a sum that changes with the picture.
@@ -37,18 +37,21 @@ function look(selector) {
 }
 
 // Shows the page at `location(url)` of a folder, waits for a picture in the canvas, types, and waits for another.
-// Prints one line of JSON; the exit status is 0 if all went well.
+// The page is served at ADDRESS: at the relay's own it is of the same site, and cookies go along. Prints one line of JSON; the exit status is 0 if all went well.
 async function view({ folder, location, canvas }) {
-  const [url, picture, text] = process.argv.slice(2);
+  const [url, picture, text, address = '127.0.0.1'] = process.argv.slice(2);
   const began = Date.now();
   const left = () => Math.max(1, began + DEADLINE - Date.now());
   const result = { ok: false, opened: 0, closed: 0, protocols: [], said: [] };
-  const server = await serve(folder);
+  const server = await serve(folder, address);
   let browser;
   // Whatever hangs, this ends.
   const late = setTimeout(() => finish(new Error('nothing more happened')), DEADLINE + 5_000);
 
+  let finished = false;
   async function finish(error) {
+    if (finished) return;
+    finished = true;
     clearTimeout(late);
     if (error) result.error = String(error.message || error);
     result.ok = !error;
@@ -76,12 +79,15 @@ async function view({ folder, location, canvas }) {
     protocol.on('Network.webSocketHandshakeResponseReceived', ({ response }) => {
       if (response.status !== 101) return;
       result.opened += 1;
-      const names = Object.keys(response.headers).filter((name) => /^sec-websocket-protocol$/i.test(name));
-      result.protocols.push(names.map((name) => response.headers[name]).join());
+      const name = Object.keys(response.headers).find((name) => name.toLowerCase() === 'sec-websocket-protocol');
+      result.protocols.push(name ? response.headers[name] : '');
     });
-    protocol.on('Network.webSocketClosed', () => (result.closed += 1));
+    protocol.on('Network.webSocketClosed', () => {
+      result.closed += 1;
+      finish(new Error('a websocket closed'));
+    });
 
-    await page.goto(`http://127.0.0.1:${server.address().port}/${location(new URL(url))}`);
+    await page.goto(`http://${address}:${server.address().port}/${location(new URL(url))}`);
     // Some line of text is there: a prompt is more than a hundred pixels.
     await page.waitForFunction(`(${look})(${JSON.stringify(canvas)}).drawn > 100`, null, { timeout: left(), polling: 100 });
     result.before = await page.evaluate(look, canvas);
@@ -98,6 +104,8 @@ async function view({ folder, location, canvas }) {
     let last;
     for (let now = null; last !== (now = (await page.evaluate(look, canvas)).sum); last = now) await page.waitForTimeout(500);
     result.after = await page.evaluate(look, canvas);
+    // What the browser keeps it sends along with every further websocket.
+    result.cookies = (await page.context().cookies(url.replace('ws', 'http'))).length;
     await page.screenshot({ path: picture });
     await finish();
   } catch (error) {
