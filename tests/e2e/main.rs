@@ -17,5 +17,6 @@ mod listening;
 mod load;
 mod outages;
 mod proxies;
+mod screens;
 mod settings;
 mod tools;

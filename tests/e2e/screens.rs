@@ -1,0 +1,181 @@
+//! Real screens: a virtual machine's VNC and SPICE, in stock clients that know nothing of streams.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+use crate::world::{Process, SOON, World, eventually, part};
+
+/// The browser has a minute, and says by itself when it is over.
+const BROWSER: Duration = Duration::from_secs(90);
+
+const TARGETS: &str = "[target.vnc]\nkind = 'unix'\npath = 'DIR/guest/vnc'\n\
+    [target.spice]\nkind = 'unix'\npath = 'DIR/guest/spice'\nmax_streams = 8\n";
+
+/// What the virtual machine's SPICE server offers.
+const CHANNELS: [&str; 6] = ["main", "display", "inputs", "cursor", "playback", "record"];
+
+/// A world whose host has a virtual machine, with a shell at its screen.
+struct Screens {
+    world: World,
+    guest: Process,
+}
+
+impl Screens {
+    async fn new() -> Screens {
+        let mut world = World::new();
+        std::fs::create_dir(world.path("guest")).unwrap();
+        let mut command = Command::new(part("guest"));
+        command.arg(world.path("guest"));
+        let guest = Process::start(command, world.path("guest.log"));
+        world.targets = TARGETS.into();
+        world.start().await;
+        let screens = Screens { world, guest };
+        screens.guest_says("guest is up").await;
+        screens
+    }
+
+    /// Waits until the guest has said something on its serial line.
+    async fn guest_says(&self, text: &str) {
+        let said = || {
+            let bytes = std::fs::read(self.world.path("guest/serial.log")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let complaint = || format!("no `{text}` in:\n{}\n{}", said(), self.guest.said());
+        eventually(|| said().contains(text), complaint).await;
+    }
+
+    /// Waits until QEMU counts so many channels of its SPICE client.
+    async fn has_spice_channels(&self, n: usize) {
+        let stream = UnixStream::connect(self.world.path("guest/qmp")).await.unwrap();
+        let mut qmp = BufStream::new(stream);
+        let counted = async {
+            qmp.write_all(br#"{"execute":"qmp_capabilities"}"#).await.unwrap();
+            loop {
+                qmp.write_all(br#"{"execute":"query-spice"}"#).await.unwrap();
+                qmp.flush().await.unwrap();
+                let channels = loop {
+                    let mut line = String::new();
+                    assert!(qmp.read_line(&mut line).await.unwrap() > 0, "{}", self.guest.said());
+                    let answer: Value = serde_json::from_str(&line).unwrap();
+                    // Greetings and events come on the same line.
+                    if answer["return"]["enabled"] == true {
+                        break answer["return"]["channels"].as_array().map_or(0, Vec::len);
+                    }
+                };
+                if channels == n {
+                    return;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(SOON, counted).await.unwrap_or_else(|_| panic!("not {n} channels"));
+    }
+
+    /// Shows a target in a browser, by a page that is served at this address; types there, and gives what the
+    /// browser saw.
+    async fn browse(&self, script: &str, target: &str, address: &str) -> Value {
+        // The answer is not in what is typed, so no echo can pass for it.
+        let text = "echo typed-$((6*7)) > /dev/ttyS0";
+        let picture = picture();
+        let _ = std::fs::remove_file(&picture);
+        let mut node = Command::new("node");
+        node.arg(part("web").join(script))
+            .arg(self.world.url(target).await)
+            .arg(&picture)
+            .arg(text)
+            .arg(address);
+        let output = timeout(BROWSER, node.kill_on_drop(true).output()).await.unwrap().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{out}{err}\n{}", self.world.relay().said());
+        println!("{script}: {out}");
+        assert!(picture.metadata().unwrap().len() > 1000);
+        self.guest_says("typed-42").await;
+        let seen: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            (&seen["before"]["width"], &seen["before"]["height"]),
+            (&720.into(), &400.into()),
+            "{seen}"
+        );
+        seen
+    }
+}
+
+/// Where what this test sees is kept for human eyes.
+fn picture() -> PathBuf {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap().rsplit("::").next().unwrap();
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(test).with_extension("png")
+}
+
+/// Where pages are served that know nothing of the relay.
+const ELSEWHERE: &str = "127.0.0.1";
+
+#[tokio::test]
+async fn novnc_shows_a_vnc_screen_and_its_keys_arrive() {
+    let screens = Screens::new().await;
+    let seen = screens.browse("novnc.js", "vnc", ELSEWHERE).await;
+    assert_eq!((&seen["opened"], &seen["protocols"][0]), (&1.into(), &"".into()), "{seen}");
+    screens.world.metric_is("stream_relay_streams", 0.0).await;
+}
+
+/// All channels come in one session, on one URL. Gives how many cookies the browser keeps.
+async fn spice_html5(address: impl Fn(&World) -> String) -> u64 {
+    let screens = Screens::new().await;
+    let seen = screens.browse("spice-html5.js", "spice", &address(&screens.world)).await;
+    assert_eq!(seen["opened"], CHANNELS.len(), "{seen}");
+    assert!(seen["protocols"].as_array().unwrap().iter().all(|name| name == "binary"), "{seen}");
+    screens.world.metric_is("stream_relay_streams", 0.0).await;
+    seen["cookies"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn spice_html5_shows_a_spice_screen_and_its_keys_arrive() {
+    // Every channel but the first proves by the cookie that it is the same browser.
+    assert_eq!(spice_html5(|world| world.ip.clone()).await, 1);
+}
+
+#[tokio::test]
+async fn spice_html5_works_in_a_page_of_another_site_which_gets_no_cookie() {
+    assert_eq!(spice_html5(|_| ELSEWHERE.into()).await, 0);
+}
+
+#[tokio::test]
+async fn a_spice_client_of_the_tcp_kind_gets_all_its_channels() {
+    let screens = Screens::new().await;
+    let world = &screens.world;
+    let open = world.open_command(&["h1", "spice", "--listen", "127.0.0.1:0"]);
+    let open = Process::start(open, world.path("open.log"));
+    open.says("listening at 127.0.0.1:").await;
+    let said = open.said();
+    let port = said.trim().rsplit_once(':').unwrap().1;
+    let mut command = Command::new("spicy-stats");
+    command.args(["-h", "127.0.0.1", "-p", port]);
+    let mut client = Process::start(command, world.path("client.log"));
+    screens.has_spice_channels(CHANNELS.len()).await;
+    // A local connection is a session of its own, with one stream.
+    assert_eq!(world.metric("stream_relay_streams").await, CHANNELS.len() as f64);
+    let draw = "for i in $(seq 100); do echo $i; usleep 10000; done >/dev/tty1; echo drawn-$((6*7))\n";
+    let mut serial = UnixStream::connect(world.path("guest/serial")).await.unwrap();
+    serial.write_all(draw.as_bytes()).await.unwrap();
+    screens.guest_says("drawn-42").await;
+    client.signal(Signal::SIGINT);
+    assert_eq!(client.ended().await, 0, "{}", client.said());
+    let stats = client.said();
+    println!("spicy-stats: {stats}");
+    let bytes = |channel: &str| -> u32 {
+        let line = stats.lines().find_map(|line| line.strip_prefix(channel)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("no {channel} in: {stats}")).parse().unwrap()
+    };
+    assert!(CHANNELS.map(bytes).iter().all(|n| *n > 0), "{stats}");
+    assert!(bytes("display") > 50_000, "{stats}");
+    world.metric_is("stream_relay_streams", 0.0).await;
+    let counted = world.metric("stream_relay_bytes_total{direction=\"to_client\"}").await;
+    assert!(counted >= CHANNELS.map(bytes).iter().sum::<u32>().into(), "{counted}: {stats}");
+}
