@@ -16,9 +16,10 @@ demo:
 	$(CARGO) build --locked
 	demo/run $(ARGS)
 
+# Most tests wait, some for minutes, so more of them run at once than there are processors.
 test: lint
 	tests/parts/install
-	$(CARGO) test --locked
+	$(CARGO) test --locked -- --test-threads 8
 
 lint:
 	$(CARGO) fmt --check
