@@ -10,6 +10,9 @@ def ulid(now):
     number = int(now * 1000) << 80 | secrets.randbits(80)
     return "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> shift & 31] for shift in range(125, -1, -5))
 
+async def silent(error):
+    """What nats-py would print of its tries; the last error is told by main."""
+
 async def main(args):
     # Your policy goes here: may this user open args.target on args.host?
     token, now = secrets.token_urlsafe(32), time.time()
@@ -22,7 +25,8 @@ async def main(args):
     grant = jwt.encode(claims, args.key.read_bytes(), algorithm="EdDSA", headers=headers)
     command = json.dumps({"v": 1, "grant": grant}).encode()
     try:
-        bus = await nats.connect(args.nats, user_credentials=args.creds, allow_reconnect=False, connect_timeout=5)
+        once = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0, "error_cb": silent}
+        bus = await nats.connect(args.nats, user_credentials=args.creds, connect_timeout=5, **once)
     except (OSError, nats.errors.Error) as error:
         sys.exit(f"NATS at {args.nats}: {error}")
     try:
