@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
@@ -16,6 +16,10 @@ use super::grant::{Grant, Parts};
 
 /// DER of an Ed25519 `SubjectPublicKeyInfo` up to the 32 key bytes (RFC 8410 section 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// DER of an Ed25519 private key, PKCS#8 version 1, up to the 32 seed bytes (RFC 8410 section 7).
+const PKCS8_PREFIX: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// The public keys that grants are verified with.
 #[derive(Clone, Default)]
@@ -126,9 +130,10 @@ impl SigningKey {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn generate(kid: &str) -> Result<(SigningKey, String), &'static str> {
-        let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-            .map_err(|_| "the system's random source failed")?;
-        let pem = to_pem("PRIVATE KEY", der.as_ref());
+        // Not ring's own generate_pkcs8: it writes version 2, which OpenSSL 3.0 and Python cannot read.
+        let mut seed = [0; 32];
+        SystemRandom::new().fill(&mut seed).map_err(|_| "the system's random source failed")?;
+        let pem = to_pem("PRIVATE KEY", &[&PKCS8_PREFIX[..], &seed].concat());
         Ok((SigningKey::from_pem(kid, pem.as_bytes())?, pem))
     }
 
@@ -284,6 +289,19 @@ mod tests {
         assert_eq!(refused(&issuers, &sign(&long, &key)), Code::GrantExpired);
         let nobody = Claims { aud: "relay".into(), ..claims() };
         assert_eq!(refused(&issuers, &sign(&nobody, &key)), Code::GrantMalformed);
+    }
+
+    #[test]
+    fn openssl_reads_a_generated_key_and_finds_the_same_public_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, pem) = SigningKey::generate("k1").unwrap();
+        let file = dir.path().join("k1.pem");
+        std::fs::write(&file, pem).unwrap();
+        let openssl =
+            std::process::Command::new("openssl").args(["pkey", "-pubout", "-in"]).arg(file).output();
+        let openssl = openssl.unwrap();
+        assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
+        assert_eq!(String::from_utf8(openssl.stdout).unwrap(), key.public_pem());
     }
 
     #[test]
