@@ -16,6 +16,7 @@ mod grants;
 mod listening;
 mod load;
 mod outages;
+mod platforms;
 mod proxies;
 mod screens;
 mod settings;
