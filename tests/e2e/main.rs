@@ -13,6 +13,7 @@ mod cut;
 mod ends;
 mod flow;
 mod grants;
+mod limits;
 mod listening;
 mod load;
 mod outages;
