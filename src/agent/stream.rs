@@ -91,7 +91,7 @@ impl Stream {
             Ok(FromClient::Unknown) | Err(_) => Heard::Nothing,
         };
         let local = Local { output, input, at_eof, notes: None };
-        let outcome = bridge(leg, local, hear, last_words(exit, control), self.ended()).await;
+        let (outcome, parting) = bridge(leg, local, hear, last_words(exit, control), self.ended()).await;
         self.agent.tell(Record {
             bytes_in: Some(outcome.bytes_in),
             bytes_out: Some(outcome.bytes_out),
@@ -100,6 +100,9 @@ impl Stream {
             reason: Some(outcome.closing.reason.into()),
             ..self.record(Event::Ended)
         });
+        // Its place on the allowlist is free, and its terminal closed, before the peer has answered.
+        drop((self, resize));
+        parting.take_leave().await;
     }
 
     /// Resolves when the stream must end for a reason of ours.

@@ -269,7 +269,8 @@ where
         Ok(FromHost::Unknown) | Err(_) => Heard::Nothing,
     };
     let local = LocalSide { output: input, input: Some(output), at_eof: AtEof::LeaveToPeer, notes };
-    let outcome = bridge(leg, local, hear, std::future::ready(None), stop).await;
+    let (outcome, parting) = bridge(leg, local, hear, std::future::ready(None), stop).await;
+    parting.take_leave().await;
     let status = status.into_inner();
     (outcome, (status != UNKNOWN).then_some(status))
 }

@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 
 use super::buffer;
 use super::credit::Credit;
-use super::leg::{Farewell, Leg, SILENT, farewell_after, from_peer};
+use super::leg::{Farewell, Leg, Parting, SILENT, farewell_after, from_peer};
 use super::pair::TURN;
 use super::pulse::{Beat, Pulse};
 use super::reader::{Event, Reader};
@@ -53,7 +53,7 @@ pub enum Heard {
     Ack(u64),
 }
 
-/// Moves bytes between a websocket and something local, and takes leave of the peer.
+/// Moves bytes between a websocket and something local. The peer is still owed its farewell then.
 ///
 /// `hear` reads control messages; `last_words` is awaited when the local output has ended under
 /// [`AtEof::End`], and its text is sent before the close.
@@ -63,7 +63,7 @@ pub async fn bridge<S, R, W>(
     hear: impl FnMut(&str) -> Heard,
     last_words: impl Future<Output = Option<String>>,
     stop: impl Future<Output = Closing>,
-) -> Outcome
+) -> (Outcome, Parting<S>)
 where
     S: AsyncRead + AsyncWrite,
     R: AsyncRead + Unpin,
@@ -87,8 +87,8 @@ where
             ended = up.run(last_words) => ended,
         }
     };
-    leg.finish(farewell).await;
-    Outcome { bytes_in: shared.from_peer.into_inner(), bytes_out: shared.to_peer.into_inner(), closing: why }
+    let (bytes_in, bytes_out) = (shared.from_peer.into_inner(), shared.to_peer.into_inner());
+    (Outcome { bytes_in, bytes_out, closing: why }, Parting { leg, farewell })
 }
 
 #[derive(Default)]

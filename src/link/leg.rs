@@ -67,6 +67,21 @@ pub enum Farewell {
     Gone,
 }
 
+/// A leg whose stream has ended, and the farewell that its peer is still owed. What the stream held can be
+/// let go first: a peer may take its time to answer.
+#[must_use = "the peer waits for its farewell"]
+pub struct Parting<S> {
+    pub(super) leg: Leg<S>,
+    pub(super) farewell: Farewell,
+}
+
+impl<S: AsyncRead + AsyncWrite> Parting<S> {
+    /// Ends the websocket; see [`Leg::finish`].
+    pub async fn take_leave(self) {
+        self.leg.finish(self.farewell).await;
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite> Leg<S> {
     /// A websocket after its handshake; `early` came in together with the handshake.
     pub fn new(socket: S, early: &[u8], role: Role, text: Text, limits: Limits) -> Leg<S> {

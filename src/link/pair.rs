@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep_until;
 
-use super::leg::{Farewell, Leg, SILENT, farewell_after, from_peer};
+use super::leg::{Farewell, Leg, Parting, SILENT, farewell_after, from_peer};
 use super::pulse::{Beat, Pulse};
 use super::reader::{Event, Reader};
 use super::writer::Writer;
@@ -18,14 +18,14 @@ use crate::protocol::end::{Closing, End, Outcome};
 /// Bytes after which a busy stream lets others run: twice the largest piece.
 pub(super) const TURN: usize = 128 * 1024;
 
-/// Moves bytes between a host and a client until one of them ends or `stop` says so; then takes leave
-/// of both. Control messages of the host reach the client only if it speaks `stream.v1`.
+/// Moves bytes between a host and a client until one of them ends or `stop` says so. Both are still owed
+/// their farewell then. Control messages of the host reach the client only if it speaks `stream.v1`.
 pub async fn link<H, C>(
     mut host: Leg<H>,
     mut client: Leg<C>,
     client_speaks_control: bool,
     stop: impl Future<Output = Closing>,
-) -> Outcome
+) -> (Outcome, Parting<H>, Parting<C>)
 where
     H: AsyncRead + AsyncWrite,
     C: AsyncRead + AsyncWrite,
@@ -67,8 +67,9 @@ where
             }
         }
     };
-    tokio::join!(host.finish(for_host), client.finish(for_client));
-    Outcome { bytes_in: bytes_in.into_inner(), bytes_out: bytes_out.into_inner(), closing: why }
+    let outcome =
+        Outcome { bytes_in: bytes_in.into_inner(), bytes_out: bytes_out.into_inner(), closing: why };
+    (outcome, Parting { leg: host, farewell: for_host }, Parting { leg: client, farewell: for_client })
 }
 
 /// What the receiving side is told about an end that was not its own doing.

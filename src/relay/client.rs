@@ -133,7 +133,7 @@ impl Client<'_> {
         record(Event::Started).log();
         let held = Held::one(&self.relay.metrics.streams);
         let stop = self.relay.stop_at(stream.until());
-        let outcome = pair::link(host, self.leg, self.control, stop).await;
+        let (outcome, host, client) = pair::link(host, self.leg, self.control, stop).await;
         drop(held);
         self.relay.metrics.ended(&outcome);
         Record {
@@ -145,7 +145,9 @@ impl Client<'_> {
             ..record(Event::Ended)
         }
         .log();
+        // The session may end now: its spares need not wait for the farewells.
         drop(stream);
+        tokio::join!(host.take_leave(), client.take_leave());
     }
 
     /// Closes the client with a code, and records it.

@@ -8,9 +8,13 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::UnixStream;
 use tokio::process::Command;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::world::{Process, SOON, World, eventually, part};
+use crate::world::{Process, SOON, World, part};
+
+/// A guest is emulated instruction by instruction, so it is slow when others want the processor, too.
+const GUEST: Duration = Duration::from_secs(60);
 
 /// The browser has a minute, and says by itself when it is over.
 const BROWSER: Duration = Duration::from_secs(90);
@@ -25,10 +29,15 @@ const CHANNELS: [&str; 6] = ["main", "display", "inputs", "cursor", "playback", 
 struct Screens {
     world: World,
     guest: Process,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// One virtual machine and one browser at a time are enough for a small computer.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 impl Screens {
     async fn new() -> Screens {
+        let turn = TURN.lock().await;
         let mut world = World::new();
         std::fs::create_dir(world.path("guest")).unwrap();
         let mut command = Command::new(part("guest"));
@@ -36,19 +45,25 @@ impl Screens {
         let guest = Process::start(command, world.path("guest.log"));
         world.targets = TARGETS.into();
         world.start().await;
-        let screens = Screens { world, guest };
+        let mut screens = Screens { world, guest, _turn: turn };
         screens.guest_says("guest is up").await;
         screens
     }
 
     /// Waits until the guest has said something on its serial line.
-    async fn guest_says(&self, text: &str) {
-        let said = || {
-            let bytes = std::fs::read(self.world.path("guest/serial.log")).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
-        let complaint = || format!("no `{text}` in:\n{}\n{}", said(), self.guest.said());
-        eventually(|| said().contains(text), complaint).await;
+    async fn guest_says(&mut self, text: &str) {
+        let deadline = Instant::now() + GUEST;
+        loop {
+            let said = std::fs::read(self.world.path("guest/serial.log")).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said);
+            if said.contains(text) {
+                return;
+            }
+            let ended = self.guest.child.try_wait().unwrap();
+            let is_over = ended.is_some() || Instant::now() > deadline;
+            assert!(!is_over, "no `{text}` in:\n{said}\n{}\nended: {ended:?}", self.guest.said());
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until QEMU counts so many channels of its SPICE client.
@@ -80,29 +95,24 @@ impl Screens {
 
     /// Shows a target in a browser, by a page that is served at this address; types there, and gives what the
     /// browser saw.
-    async fn browse(&self, script: &str, target: &str, address: &str) -> Value {
+    async fn browse(&mut self, script: &str, target: &str, address: &str) -> Value {
         // The answer is not in what is typed, so no echo can pass for it.
         let text = "echo typed-$((6*7)) > /dev/ttyS0";
         let picture = picture();
         let _ = std::fs::remove_file(&picture);
         let mut node = Command::new("node");
-        node.arg(part("web").join(script))
-            .arg(self.world.url(target).await)
-            .arg(&picture)
-            .arg(text)
-            .arg(address);
-        let output = timeout(BROWSER, node.kill_on_drop(true).output()).await.unwrap().unwrap();
+        node.arg(part("web").join(script)).arg(self.world.url(target).await);
+        node.arg(&picture).args([text, address]).kill_on_drop(true);
+        let output = timeout(BROWSER, node.output()).await.unwrap().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{out}{err}\n{}", self.world.relay().said());
-        println!("{script}: {out}");
-        assert!(picture.metadata().unwrap().len() > 1000);
-        self.guest_says("typed-42").await;
+        println!("{script}: {out}{err}");
         let seen: Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(
-            (&seen["before"]["width"], &seen["before"]["height"]),
-            (&720.into(), &400.into()),
-            "{seen}"
-        );
+        if seen["ok"] == true {
+            self.guest_says("typed-42").await;
+            let size = (&seen["before"]["width"], &seen["before"]["height"]);
+            assert_eq!(size, (&720.into(), &400.into()), "{seen}");
+            assert!(picture.metadata().unwrap().len() > 1000);
+        }
         seen
     }
 }
@@ -119,16 +129,28 @@ const ELSEWHERE: &str = "127.0.0.1";
 
 #[tokio::test]
 async fn novnc_shows_a_vnc_screen_and_its_keys_arrive() {
-    let screens = Screens::new().await;
+    let mut screens = Screens::new().await;
     let seen = screens.browse("novnc.js", "vnc", ELSEWHERE).await;
+    assert_eq!(seen["ok"], true, "{seen}\n{}", screens.world.relay().said());
     assert_eq!((&seen["opened"], &seen["protocols"][0]), (&1.into(), &"".into()), "{seen}");
     screens.world.metric_is("stream_relay_streams", 0.0).await;
 }
 
 /// All channels come in one session, on one URL. Gives how many cookies the browser keeps.
 async fn spice_html5(address: impl Fn(&World) -> String) -> u64 {
-    let screens = Screens::new().await;
-    let seen = screens.browse("spice-html5.js", "spice", &address(&screens.world)).await;
+    let mut screens = Screens::new().await;
+    let address = address(&screens.world);
+    let mut tries = 0;
+    let seen = loop {
+        let seen = screens.browse("spice-html5.js", "spice", &address).await;
+        tries += 1;
+        // spice-html5 0.3.0 drops leading zeros of its encrypted ticket, and then the server refuses the channel:
+        // so it is with one channel in 256, whatever lies between the two.
+        if tries == 4 || !seen["said"].to_string().contains("Permission denied.") {
+            break seen;
+        }
+    };
+    assert_eq!(seen["ok"], true, "{seen}\n{}", screens.world.relay().said());
     assert_eq!(seen["opened"], CHANNELS.len(), "{seen}");
     assert!(seen["protocols"].as_array().unwrap().iter().all(|name| name == "binary"), "{seen}");
     screens.world.metric_is("stream_relay_streams", 0.0).await;
@@ -148,21 +170,20 @@ async fn spice_html5_works_in_a_page_of_another_site_which_gets_no_cookie() {
 
 #[tokio::test]
 async fn a_spice_client_of_the_tcp_kind_gets_all_its_channels() {
-    let screens = Screens::new().await;
-    let world = &screens.world;
-    let open = world.open_command(&["h1", "spice", "--listen", "127.0.0.1:0"]);
-    let open = Process::start(open, world.path("open.log"));
+    let mut screens = Screens::new().await;
+    let open = screens.world.open_command(&["h1", "spice", "--listen", "127.0.0.1:0"]);
+    let open = Process::start(open, screens.world.path("open.log"));
     open.says("listening at 127.0.0.1:").await;
     let said = open.said();
     let port = said.trim().rsplit_once(':').unwrap().1;
     let mut command = Command::new("spicy-stats");
     command.args(["-h", "127.0.0.1", "-p", port]);
-    let mut client = Process::start(command, world.path("client.log"));
+    let mut client = Process::start(command, screens.world.path("client.log"));
     screens.has_spice_channels(CHANNELS.len()).await;
     // A local connection is a session of its own, with one stream.
-    assert_eq!(world.metric("stream_relay_streams").await, CHANNELS.len() as f64);
+    assert_eq!(screens.world.metric("stream_relay_streams").await, CHANNELS.len() as f64);
     let draw = "for i in $(seq 100); do echo $i; usleep 10000; done >/dev/tty1; echo drawn-$((6*7))\n";
-    let mut serial = UnixStream::connect(world.path("guest/serial")).await.unwrap();
+    let mut serial = UnixStream::connect(screens.world.path("guest/serial")).await.unwrap();
     serial.write_all(draw.as_bytes()).await.unwrap();
     screens.guest_says("drawn-42").await;
     client.signal(Signal::SIGINT);
@@ -175,7 +196,7 @@ async fn a_spice_client_of_the_tcp_kind_gets_all_its_channels() {
     };
     assert!(CHANNELS.map(bytes).iter().all(|n| *n > 0), "{stats}");
     assert!(bytes("display") > 50_000, "{stats}");
-    world.metric_is("stream_relay_streams", 0.0).await;
-    let counted = world.metric("stream_relay_bytes_total{direction=\"to_client\"}").await;
+    screens.world.metric_is("stream_relay_streams", 0.0).await;
+    let counted = screens.world.metric("stream_relay_bytes_total{direction=\"to_client\"}").await;
     assert!(counted >= CHANNELS.map(bytes).iter().sum::<u32>().into(), "{counted}: {stats}");
 }

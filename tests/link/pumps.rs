@@ -43,7 +43,19 @@ async fn pair_until(
     let (host, far_host) = leg(room, Role::Server, Text::Messages).await;
     let text = if control { Text::Messages } else { Text::Bytes };
     let (client, far_client) = leg(room, Role::Server, text).await;
-    (far_host, far_client, tokio::spawn(link(host, client, control, stop)))
+    (far_host, far_client, tokio::spawn(linked(host, client, control, stop)))
+}
+
+/// Links, and takes leave of both.
+async fn linked(
+    host: Leg<DuplexStream>,
+    client: Leg<DuplexStream>,
+    control: bool,
+    stop: impl Future<Output = Closing>,
+) -> Outcome {
+    let (outcome, host, client) = link(host, client, control, stop).await;
+    tokio::join!(host.take_leave(), client.take_leave());
+    outcome
 }
 
 async fn next(oracle: &mut Oracle) -> Option<Message> {
@@ -241,7 +253,7 @@ async fn who_breaks_the_protocol_is_told_and_the_other_hears_only_that_it_is_ove
     let limits = Limits { sizes: Sizes { frame: 100, message: 100 }, ..Limits::default() };
     let client = Leg::new(ours, &[], Role::Server, Text::Bytes, limits);
     let mut far_client = WebSocketStream::from_raw_socket(theirs, OracleRole::Client, None).await;
-    let outcome = tokio::spawn(link(host, client, false, pending()));
+    let outcome = tokio::spawn(linked(host, client, false, pending()));
     far_client.send(Message::binary(vec![0; 101])).await.unwrap();
     assert_eq!(closed(&mut far_client).await.0, 4413);
     assert_eq!(closed(&mut far_host).await.0, 1001);
@@ -267,7 +279,7 @@ async fn a_parked_leg_hears_of_its_end_and_takes_no_bytes() {
     let patience = tokio::time::sleep(Duration::from_millis(50));
     assert!(client.attend(patience).await.is_ok());
     let (host, mut far_host) = leg(4_096, Role::Server, Text::Messages).await;
-    tokio::spawn(link(host, client, false, pending()));
+    tokio::spawn(linked(host, client, false, pending()));
     assert_eq!(next(&mut far_host).await, Some(Message::binary(b"early".to_vec())));
 }
 
@@ -279,7 +291,11 @@ async fn half_close_ends_when_both_have_said_it_in_either_order() {
         let (output, input) = tokio::io::split(local);
         let hear = |text: &str| if text == r#"{"type":"eof"}"# { Heard::Eof } else { Heard::Nothing };
         let side = Local { output, input: Some(input), at_eof: AtEof::HalfClose, notes: None };
-        let bridged = tokio::spawn(bridge(agent, side, hear, std::future::ready(None), pending()));
+        let bridged = tokio::spawn(async move {
+            let (outcome, parting) = bridge(agent, side, hear, std::future::ready(None), pending()).await;
+            parting.take_leave().await;
+            outcome
+        });
         let eof = Message::text(r#"{"type":"eof"}"#);
         if target_first {
             target.write_all(b"mine").await.unwrap();
@@ -315,7 +331,7 @@ async fn credit_pauses_a_target_and_last_words_come_before_the_close() {
     let hear = |text: &str| text.parse().map_or(Heard::Nothing, Heard::Ack);
     let side = Local { output, input: None::<DuplexStream>, at_eof: AtEof::End, notes: None };
     let words = std::future::ready(Some("last words".to_owned()));
-    tokio::spawn(bridge(agent, side, hear, words, pending()));
+    tokio::spawn(async move { bridge(agent, side, hear, words, pending()).await.1.take_leave().await });
     far.send(Message::text("0")).await.unwrap();
     let flood = tokio::spawn(async move {
         target.write_all(&vec![1; 1_000_000]).await.unwrap();

@@ -37,7 +37,8 @@ function look(selector) {
 }
 
 // Shows the page at `location(url)` of a folder, waits for a picture in the canvas, types, and waits for another.
-// The page is served at ADDRESS: at the relay's own it is of the same site, and cookies go along. Prints one line of JSON; the exit status is 0 if all went well.
+// The page is served at ADDRESS: at the relay's own it is of the same site, and cookies go along.
+// Prints one line of JSON; the exit status is 0 if all went well.
 async function view({ folder, location, canvas }) {
   const [url, picture, text, address = '127.0.0.1'] = process.argv.slice(2);
   const began = Date.now();
