@@ -1,21 +1,32 @@
-//! Asks a platform's HTTP API for a session.
+//! Asks a platform's HTTP API: for a session, and for what a host allows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
 use crate::daemon::secret::Secret;
 use crate::link::dial::{Address, Dialer};
+use crate::protocol::command::TargetInfo;
+use crate::protocol::mode::Mode;
 
-/// The largest answer that is read, in bytes.
-const MOST: usize = 64 * 1024;
+/// The largest answer that is read, in bytes: the targets of one host.
+const MOST: usize = 1024 * 1024;
+
+/// How long the platform may take: it may wait a minute for the host.
+const ANSWER: Duration = Duration::from_secs(70);
+
+const SESSIONS: &str = "/api/v1/sessions";
 
 /// A platform and a key for it.
 pub struct Api {
@@ -26,7 +37,7 @@ pub struct Api {
 }
 
 /// A session that can be connected to.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Session {
     /// Its id.
     pub session: String,
@@ -37,16 +48,24 @@ pub struct Session {
 }
 
 /// What to ask for.
-#[derive(Debug)]
-pub struct Wish<'a> {
+#[derive(Clone, Debug, Serialize)]
+pub struct Wish {
     /// On which host.
-    pub host: &'a str,
+    pub host: String,
     /// What to open.
-    pub target: &'a str,
-    /// `ro` or `rw`.
-    pub mode: Option<&'a str>,
+    pub target: String,
+    /// Its parameters.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    /// The target's own default if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
     /// Upper bound on streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_streams: Option<u32>,
+    /// Hard end of the session, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_seconds: Option<u64>,
 }
 
 impl Api {
@@ -58,7 +77,10 @@ impl Api {
         let websocket = url.strip_prefix("http").map(|rest| format!("ws{rest}"));
         let websocket = websocket.ok_or_else(|| anyhow!("--platform is not an http:// or https:// URL"));
         let address = Address::of(&websocket.or_exit(Exit::Usage)?).or_exit(Exit::Usage)?;
-        let authority = format!("{}:{}", address.host, address.port);
+        let authority = match address.host.contains(':') {
+            true => format!("[{}]:{}", address.host, address.port),
+            false => format!("{}:{}", address.host, address.port),
+        };
         Ok(Api { address, authority, key, dialer })
     }
 
@@ -66,52 +88,79 @@ impl Api {
     ///
     /// # Errors
     /// What the platform says, or that it cannot be reached.
-    pub async fn open(&self, wish: &Wish<'_>) -> Result<Session, ExitError> {
-        let mut body = json!({ "host": wish.host, "target": wish.target });
-        if let Some(mode) = wish.mode {
-            body["mode"] = mode.into();
-        }
-        if let Some(streams) = wish.max_streams {
-            body["max_streams"] = streams.into();
-        }
-        let (status, answer) =
-            self.post("/api/v1/sessions", body.to_string()).await.or_exit(Exit::Unavailable)?;
-        if status == 201 {
-            return serde_json::from_slice(&answer)
-                .context("the platform's answer")
-                .or_exit(Exit::Unavailable);
-        }
-        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
-        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
-        let (code, message) = (text("code"), text("message"));
-        let error = match message.is_empty() {
-            true => anyhow!("the platform answered {status}: is --platform its address?"),
-            false => anyhow!("{message} ({code})"),
-        };
-        let exit = match status {
-            401 | 403 => Exit::NoPerm,
-            400 => Exit::DataErr,
-            409 if code == "busy" => Exit::TempFail,
-            409 => Exit::NoPerm,
-            _ => Exit::Unavailable,
-        };
-        Err(ExitError { exit, error })
+    pub async fn open(&self, wish: &Wish) -> Result<Session, ExitError> {
+        let body = serde_json::to_vec(wish).context("the request").or_exit(Exit::Software)?;
+        self.ask(Method::POST, SESSIONS, body, 201).await
     }
 
-    async fn post(&self, path: &str, body: String) -> Result<(u16, Bytes)> {
+    /// What may be opened on a host.
+    ///
+    /// # Errors
+    /// What the platform says, or that it cannot be reached.
+    pub async fn targets(&self, host: &str) -> Result<Vec<TargetInfo>, ExitError> {
+        #[derive(Deserialize)]
+        struct List {
+            targets: Vec<TargetInfo>,
+        }
+        let path = format!("/api/v1/hosts/{host}/targets");
+        let list: List = self.ask(Method::GET, &path, Vec::new(), 200).await?;
+        Ok(list.targets)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        good: u16,
+    ) -> Result<T, ExitError> {
+        let (status, answer) = self.send(method, path, body).await.or_exit(Exit::Unavailable)?;
+        if status != good {
+            return Err(refusal(status, &answer));
+        }
+        serde_json::from_slice(&answer).context("the platform's answer").or_exit(Exit::Unavailable)
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(u16, Bytes)> {
         let socket = self.dialer.reach(&self.address).await.context("platform")?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.context("platform")?;
         // Ends by itself when the answer is in and the sender is dropped.
         tokio::spawn(connection);
-        let request = Request::post(self.address.below(path).path())
+        let request = Request::builder()
+            .method(method)
+            .uri(self.address.below(path).path())
             .header(HOST, &self.authority)
             .header(CONTENT_TYPE, "application/json")
             .header(AUTHORIZATION, format!("Bearer {}", self.key.expose()))
             .body(Full::new(Bytes::from(body)))?;
-        let answer = sender.send_request(request).await.context("platform")?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MOST).collect().await;
-        let body = body.map_err(|error| anyhow!("platform: {error}"))?.to_bytes();
-        Ok((status, body))
+        let answer = async {
+            let answer = sender.send_request(request).await.context("platform")?;
+            let status = answer.status().as_u16();
+            let body = Limited::new(answer.into_body(), MOST).collect().await;
+            Ok((status, body.map_err(|error| anyhow!("platform: {error}"))?.to_bytes()))
+        };
+        let late = |_| anyhow!("platform: no answer within {} s", ANSWER.as_secs());
+        timeout(ANSWER, answer).await.map_err(late)?
     }
+}
+
+/// The platform's error, with the exit code that says of which kind it is.
+fn refusal(status: u16, answer: &[u8]) -> ExitError {
+    let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+    let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+    let (code, message) = (text("code"), text("message"));
+    let error = match message.is_empty() {
+        true => anyhow!("the platform answered {status}: is --platform its address?"),
+        false => anyhow!("{message} ({code})"),
+    };
+    let exit = match (status, code.as_str()) {
+        (400 | 413, _) => Exit::DataErr,
+        (401 | 403, _) => Exit::NoPerm,
+        (409, "busy" | "stopping") => Exit::TempFail,
+        // The host would if it could.
+        (409, "relay_unreachable" | "relay_refused" | "internal") => Exit::Unavailable,
+        (409, _) => Exit::NoPerm,
+        _ => Exit::Unavailable,
+    };
+    ExitError { exit, error }
 }

@@ -1,25 +1,28 @@
 //! Standard input and output as asynchronous streams, without a thread that could block the program's end.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::dup2_stdout;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::daemon::pollable::pollable;
 
-/// What a terminal that is ready surely takes without blocking, in bytes.
-const SURE: usize = 4096;
+/// How much is moved at once where a call may block although the descriptor is ready, in bytes. A terminal is
+/// writable when it has room for one.
+const LITTLE: usize = 64;
 
 /// A descriptor of the process as an asynchronous stream.
 pub struct Local {
     descriptor: Descriptor,
+    /// Whether a call that cannot go on returns at once.
+    nonblocking: bool,
     /// The flags to restore: a pipe's end is shared with whoever started us.
     flags: Option<OFlag>,
 }
@@ -50,29 +53,44 @@ impl Local {
 
     fn of(descriptor: BorrowedFd<'_>) -> io::Result<Local> {
         let kind = SFlag::from_bits_truncate(fstat(descriptor)?.st_mode & SFlag::S_IFMT.bits());
+        if descriptor.is_terminal()
+            && let Some(pollable) = reopened(descriptor)
+        {
+            let descriptor = Descriptor::Pollable(pollable);
+            return Ok(Local { descriptor, nonblocking: true, flags: None });
+        }
         let owned = || descriptor.try_clone_to_owned();
         // epoll refuses what is always ready.
         let Ok(pollable) = pollable(owned()?) else {
-            return Ok(Local { descriptor: Descriptor::File(owned()?), flags: None });
+            let descriptor = Descriptor::File(owned()?);
+            return Ok(Local { descriptor, nonblocking: false, flags: None });
         };
-        // Terminals stay in blocking mode: a shell that shares one would be confused by any other.
         let mut flags = None;
         if kind == SFlag::S_IFIFO || kind == SFlag::S_IFSOCK {
             let before = OFlag::from_bits_truncate(fcntl(descriptor, FcntlArg::F_GETFL)?);
             fcntl(descriptor, FcntlArg::F_SETFL(before | OFlag::O_NONBLOCK))?;
             flags = Some(before);
         }
-        Ok(Local { descriptor: Descriptor::Pollable(pollable), flags })
+        Ok(Local { descriptor: Descriptor::Pollable(pollable), nonblocking: flags.is_some(), flags })
     }
 
     /// How many bytes a call may move without blocking; none means not now.
     fn room(&self, descriptor: BorrowedFd<'_>, what: PollFlags) -> io::Result<usize> {
-        if self.flags.is_some() {
+        if self.nonblocking {
             return Ok(usize::MAX);
         }
         let is_ready = poll(&mut [PollFd::new(descriptor, what)], PollTimeout::ZERO)? > 0;
-        if is_ready { Ok(SURE) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        if is_ready { Ok(LITTLE) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
+}
+
+/// The same terminal opened once more, with flags of its own: a shell that shares the first would be confused
+/// by any but blocking mode. Not possible for a terminal of another user, as after su(1).
+fn reopened(descriptor: BorrowedFd<'_>) -> Option<AsyncFd<OwnedFd>> {
+    let access = OFlag::from_bits_truncate(fcntl(descriptor, FcntlArg::F_GETFL).ok()?) & OFlag::O_ACCMODE;
+    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    pollable(open(path.as_str(), flags, Mode::empty()).ok()?).ok()
 }
 
 impl Drop for Local {
@@ -139,5 +157,86 @@ impl AsyncWrite for Local {
         // taken, so that nothing opened later is mistaken for standard output.
         let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
         Poll::Ready(null.and_then(|null| Ok(dup2_stdout(null)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::thread;
+
+    use nix::pty::openpty;
+    use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// More than a pipe or a terminal holds.
+    fn much() -> Vec<u8> {
+        (0..300_000_u32).map(|number| (number % 251) as u8).collect()
+    }
+
+    fn is_nonblocking(descriptor: impl AsFd) -> bool {
+        OFlag::from_bits_truncate(fcntl(descriptor, FcntlArg::F_GETFL).unwrap()).contains(OFlag::O_NONBLOCK)
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_read_to_its_end_and_given_back_as_it_was() {
+        let (read, mut write) = io::pipe().unwrap();
+        let writer = thread::spawn(move || write.write_all(&much()).unwrap());
+        let mut input = Local::of(read.as_fd()).unwrap();
+        assert!(is_nonblocking(&read));
+        let mut all = Vec::new();
+        input.read_to_end(&mut all).await.unwrap();
+        assert!(all == much());
+        writer.join().unwrap();
+        drop(input);
+        assert!(!is_nonblocking(&read));
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_is_full_is_waited_for() {
+        let (mut read, write) = io::pipe().unwrap();
+        let mut output = Local::of(write.as_fd()).unwrap();
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            read.read_to_end(&mut all).map(|_| all)
+        });
+        output.write_all(&much()).await.unwrap();
+        drop((output, write));
+        assert!(reader.join().unwrap().unwrap() == much());
+    }
+
+    #[tokio::test]
+    async fn a_regular_file_is_read_to_its_end() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&much()).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        let mut all = Vec::new();
+        Local::of(file.as_fd()).unwrap().read_to_end(&mut all).await.unwrap();
+        assert!(all == much());
+    }
+
+    #[tokio::test]
+    async fn a_terminal_stays_blocking_and_blocks_nobody() {
+        let ends = openpty(None, None).unwrap();
+        let mut mode = tcgetattr(&ends.slave).unwrap();
+        cfmakeraw(&mut mode);
+        tcsetattr(&ends.slave, SetArg::TCSANOW, &mode).unwrap();
+        let mut output = Local::of(ends.slave.as_fd()).unwrap();
+        assert!(!is_nonblocking(&ends.slave));
+        // Nobody reads the other end: a write that blocked would hold up the timer, too.
+        let text = much();
+        let stuck = tokio::time::timeout(std::time::Duration::from_millis(50), output.write_all(&text)).await;
+        assert!(stuck.is_err());
+        // What somebody types arrives meanwhile.
+        let mut master = std::fs::File::from(ends.master);
+        master.write_all(b"key").unwrap();
+        let mut typed = [0; 3];
+        Local::of(ends.slave.as_fd()).unwrap().read_exact(&mut typed).await.unwrap();
+        assert_eq!(&typed, b"key");
+        let mut shown = [0; 1000];
+        master.read_exact(&mut shown).unwrap();
+        assert!(shown[..] == text[..1000]);
     }
 }

@@ -1,6 +1,9 @@
 //! The client's side: `stream-relay open` gets a URL from a platform and bridges local tools through the relay.
 
 mod api;
+mod carry;
 mod local;
 pub mod open;
 mod terminal;
+#[cfg(test)]
+mod testing;

@@ -1,32 +1,43 @@
 //! `stream-relay open`: a URL, or a bridge from local tools to a target.
 
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
 use crate::daemon::secret::Secret;
 use crate::daemon::tls;
-use crate::link::bridge::{AtEof, Heard, Local as LocalSide, bridge};
 use crate::link::dial::{Address, Dialer, offer};
 use crate::link::leg::{Leg, Limits};
 use crate::link::reader::Text;
 use crate::link::socket::Socket;
-use crate::protocol::control::{FromClient, FromHost, SUBPROTOCOL, to_text};
-use crate::protocol::end::{Closing, End, Outcome};
+use crate::protocol::command::TargetInfo;
+use crate::protocol::control::SUBPROTOCOL;
+use crate::protocol::end::{Closing, End};
+use crate::protocol::mode::Mode;
 
 use super::api::{Api, Wish};
+use super::carry::{carry, finished, sizes};
 use super::local::Local;
 use super::terminal;
+
+/// The pause after an accept that failed: running out of descriptors must not make us spin.
+const COOL_DOWN: Duration = Duration::from_millis(100);
+
+/// How long streams may take to end in good order after a signal.
+const FAREWELLS: Duration = Duration::from_secs(3);
+
+/// The longest URL, in bytes.
+const MAX_URL: u64 = 16 * 1024;
 
 /// What to open, and how.
 #[derive(Debug, ClapArgs)]
@@ -46,10 +57,16 @@ pub struct Args {
     #[arg(long, env = "STREAM_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// "ro" or "rw"; the target's own default if not given.
-    #[arg(long, value_parser = ["ro", "rw"])]
-    mode: Option<String>,
+    #[arg(long, value_parser = mode)]
+    mode: Option<Mode>,
+    /// Parameter of a templated target; may be given several times.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
+    params: Vec<(String, String)>,
+    /// Hard end of the session.
+    #[arg(long, value_name = "SECONDS")]
+    max_seconds: Option<u64>,
     /// File with a client URL of another platform, instead of HOST and TARGET; - reads standard input.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "platform", "mode"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "mode", "params", "max_seconds"])]
     url_file: Option<PathBuf>,
     /// Accept local connections here, and give each a stream of its own. Port 0: one is chosen and printed.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "stdio")]
@@ -57,6 +74,33 @@ pub struct Args {
     /// Bridge standard input and output. On a terminal, and with a terminal as target: a remote console.
     #[arg(long)]
     stdio: bool,
+    /// With --stdio on a terminal: whether every key goes to the target, Ctrl-C too.
+    #[arg(long, value_enum, default_value_t = Raw::Auto, requires = "stdio")]
+    raw: Raw,
+}
+
+/// Whether the user's terminal is made raw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Raw {
+    /// Unless the target is known to be no terminal, or read-only.
+    Auto,
+    /// Always: such as for a serial console behind a socket.
+    Yes,
+    /// Never.
+    No,
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "ro" => Ok(Mode::Ro),
+        "rw" => Ok(Mode::Rw),
+        _ => Err("expected ro or rw".into()),
+    }
+}
+
+fn param(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Opens it. The number is the exit status of the target's process, where it has one.
@@ -66,7 +110,7 @@ pub struct Args {
 pub async fn run(args: Args, as_json: bool) -> Result<i32, ExitError> {
     let opener = Arc::new(Opener::new(&args)?);
     if args.stdio {
-        return opener.stdio().await;
+        return opener.stdio(args.raw).await;
     }
     if let Some(address) = &args.listen {
         return opener.listen(address, as_json).await.map(|()| 0);
@@ -76,7 +120,7 @@ pub async fn run(args: Args, as_json: bool) -> Result<i32, ExitError> {
 
 /// Where streams come from.
 enum Source {
-    Platform { api: Box<Api>, host: String, target: String, mode: Option<String> },
+    Platform { api: Box<Api>, wish: Wish },
     Url(String),
 }
 
@@ -92,41 +136,42 @@ impl Opener {
         if let Some(file) = &args.url_file {
             return Ok(Opener { source: Source::Url(read_url(file)?), dialer });
         }
-        let (Some(host), Some(target)) = (args.host.clone(), args.target.clone()) else {
-            return Err(anyhow!("HOST and TARGET are needed")).or_exit(Exit::Usage);
+        let needed = |value: &Option<String>, what: &str| {
+            value.clone().ok_or_else(|| anyhow!("{what} is needed")).or_exit(Exit::Usage)
         };
-        let platform = args.platform.as_deref();
-        let platform = platform
-            .ok_or_else(|| anyhow!("--platform or STREAM_PLATFORM is needed"))
-            .or_exit(Exit::Usage)?;
-        let key = args.api_key_file.as_deref();
-        let key = key
-            .ok_or_else(|| anyhow!("--api-key-file or STREAM_API_KEY_FILE is needed"))
-            .or_exit(Exit::Usage)?;
-        let api = Box::new(Api::new(platform, Secret::read(key).or_exit(Exit::Config)?, dialer.clone())?);
-        Ok(Opener { source: Source::Platform { api, host, target, mode: args.mode.clone() }, dialer })
+        let wish = Wish {
+            host: needed(&args.host, "HOST")?,
+            target: needed(&args.target, "TARGET")?,
+            params: args.params.iter().cloned().collect(),
+            mode: args.mode,
+            max_streams: None,
+            max_seconds: args.max_seconds,
+        };
+        let platform = needed(&args.platform, "--platform or STREAM_PLATFORM")?;
+        let key = needed(&args.api_key_file, "--api-key-file or STREAM_API_KEY_FILE")?;
+        let key = Secret::read(&key).or_exit(Exit::Config)?;
+        let api = Box::new(Api::new(&platform, key, dialer.clone())?);
+        Ok(Opener { source: Source::Platform { api, wish }, dialer })
     }
 
     /// Prints the URL for another program.
     async fn print(&self, as_json: bool) -> Result<(), ExitError> {
-        let Source::Platform { api, host, target, mode } = &self.source else {
+        let Source::Platform { api, wish } = &self.source else {
             return Err(anyhow!("--url-file needs --stdio or --listen")).or_exit(Exit::Usage);
         };
-        let session = api.open(&Wish { host, target, mode: mode.as_deref(), max_streams: None }).await?;
+        let session = api.open(wish).await?;
         match as_json {
-            true => println!(
-                "{}",
-                json!({ "session": session.session, "url": session.url, "expires": session.expires })
-            ),
+            true => println!("{}", json!(session)),
             false => println!("{}", session.url),
         }
         Ok(())
     }
 
     /// Bridges standard input and output.
-    async fn stdio(&self) -> Result<i32, ExitError> {
+    async fn stdio(&self, raw: Raw) -> Result<i32, ExitError> {
+        let is_raw = std::io::stdin().is_terminal() && self.wants_raw(raw).await;
         let leg = self.dial().await?;
-        let raw = terminal::Raw::enter();
+        let raw = if is_raw { terminal::Raw::enter() } else { None };
         let input = Local::input().context("standard input").or_exit(Exit::Software)?;
         let output = Local::output().context("standard output").or_exit(Exit::Software)?;
         // Ctrl-C reaches the target while the terminal is raw; otherwise it ends us, in good order.
@@ -146,6 +191,20 @@ impl Opener {
         Ok(status.unwrap_or(0))
     }
 
+    async fn wants_raw(&self, raw: Raw) -> bool {
+        let Source::Platform { api, wish } = &self.source else { return raw != Raw::No };
+        match raw {
+            Raw::Yes => true,
+            Raw::No => false,
+            Raw::Auto => {
+                // What cannot be known shows when the session is opened.
+                let targets = api.targets(&wish.host).await.unwrap_or_default();
+                let target = targets.iter().find(|target| target.name == wish.target);
+                target.is_none_or(|target| may_be_terminal(target, wish.mode))
+            }
+        }
+    }
+
     /// Accepts local connections until a signal.
     async fn listen(self: Arc<Self>, address: &str, as_json: bool) -> Result<(), ExitError> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listen at {address}"));
@@ -158,44 +217,78 @@ impl Opener {
             true => println!("{}", json!({ "listening": bound })),
             false => println!("listening at {bound}"),
         }
-        let is_once = matches!(self.source, Source::Url(_));
         let mut interrupted = signal(SignalKind::interrupt()).context("signals")?;
         let mut terminated = signal(SignalKind::terminate()).context("signals")?;
+        let stop = CancellationToken::new();
+        let mut accepting = std::pin::pin!(self.accept(listener, stop.clone()));
+        tokio::select! {
+            ended = &mut accepting => return ended,
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        stop.cancel();
+        // A second signal is not waited for: the time is short enough.
+        tokio::time::timeout(FAREWELLS, accepting).await.unwrap_or(Ok(()))
+    }
+
+    /// Accepts until `stop`, and then waits for the streams to end.
+    async fn accept(
+        self: Arc<Self>,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> Result<(), ExitError> {
+        let streams = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = interrupted.recv() => return Ok(()),
-                _ = terminated.recv() => return Ok(()),
+                () = stop.cancelled() => break,
             };
-            let (stream, _) = accepted.context("accept").or_exit(Exit::Unavailable)?;
-            if is_once {
-                // The URL is good for one session.
-                return self.serve(stream).await;
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    eprintln!("stream-relay: accept failed: {error}");
+                    tokio::time::sleep(COOL_DOWN).await;
+                    continue;
+                }
+            };
+            if let Source::Url(_) = self.source {
+                // The URL is good for one session: whoever comes second is refused at once.
+                drop(listener);
+                return self.serve(stream, &stop).await;
             }
-            let this = self.clone();
-            tokio::spawn(async move {
-                if let Err(error) = this.serve(stream).await {
+            let (this, stop) = (self.clone(), stop.clone());
+            streams.spawn(async move {
+                if let Err(error) = this.serve(stream, &stop).await {
                     eprintln!("stream-relay: {error}");
                 }
             });
         }
+        streams.close();
+        streams.wait().await;
+        Ok(())
     }
 
-    async fn serve(&self, stream: TcpStream) -> Result<(), ExitError> {
+    async fn serve(&self, stream: TcpStream, stop: &CancellationToken) -> Result<(), ExitError> {
         stream.set_nodelay(true).context("local connection")?;
-        let leg = self.dial().await?;
+        let leg = tokio::select! {
+            leg = self.dial() => leg?,
+            () = stop.cancelled() => return Ok(()),
+        };
         let (input, output) = stream.into_split();
-        let (outcome, _) = carry(leg, input, output, None, std::future::pending()).await;
-        finished(&outcome)
+        let stopped = async {
+            stop.cancelled().await;
+            Closing::from(End::PeerLeft)
+        };
+        let (outcome, _) = carry(leg, input, output, None, stopped).await;
+        if stop.is_cancelled() { Ok(()) } else { finished(&outcome) }
     }
 
     async fn dial(&self) -> Result<Leg<Socket>, ExitError> {
         let url = match &self.source {
             Source::Url(url) => url.clone(),
-            Source::Platform { api, host, target, mode } => {
-                // One stream is used, so no spare needs to be parked.
-                let wish = Wish { host, target, mode: mode.as_deref(), max_streams: Some(1) };
-                api.open(&wish).await?.url
+            // One stream is used, so no spare needs to be parked.
+            Source::Platform { api, wish } => {
+                api.open(&Wish { max_streams: Some(1), ..wish.clone() }).await?.url
             }
         };
         let address = Address::of(&url).or_exit(Exit::DataErr)?;
@@ -204,90 +297,249 @@ impl Opener {
     }
 }
 
-fn read_url(file: &std::path::Path) -> Result<String, ExitError> {
-    let mut text = String::new();
-    if file == std::path::Path::new("-") {
-        // A line, so that what follows it can be the stream's input.
-        std::io::stdin()
-            .lock()
-            .by_ref()
-            .bytes()
-            .try_for_each(|byte| match byte {
-                Ok(b'\n') | Err(_) => Err(()),
-                Ok(byte) => {
-                    text.push(byte.into());
-                    Ok(())
-                }
-            })
-            .ok();
+/// A log, or a service that is no terminal, leaves the user's terminal its own echo and Ctrl-C.
+fn may_be_terminal(target: &TargetInfo, mode: Option<Mode>) -> bool {
+    let mode = mode.or(target.modes.first().copied());
+    mode != Some(Mode::Ro) && !matches!(target.kind.as_str(), "tcp" | "unix" | "fifo" | "file")
+}
+
+fn read_url(file: &Path) -> Result<String, ExitError> {
+    let text = if file == Path::new("-") {
+        // A line, so that what follows it can be the stream's input: nothing is read ahead.
+        first_line(Unbuffered).context("standard input").or_exit(Exit::DataErr)?
     } else {
-        text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read {}", file.display()))
-            .or_exit(Exit::DataErr)?;
-    }
+        let read = || format!("cannot read {}", file.display());
+        first_line(std::fs::File::open(file).with_context(read).or_exit(Exit::DataErr)?)
+            .with_context(read)
+            .or_exit(Exit::DataErr)?
+    };
     Ok(text.trim().to_owned())
 }
 
-/// The terminal's size now and whenever it changes, as control messages.
-fn sizes() -> Option<mpsc::Receiver<String>> {
-    let mut changed = signal(SignalKind::window_change()).ok()?;
-    let (tell, told) = mpsc::channel(1);
-    tokio::spawn(async move {
-        loop {
-            if let Some((cols, rows)) = terminal::size()
-                && tell.send(to_text(&FromClient::Resize { cols, rows })).await.is_err()
-            {
-                return;
-            }
-            if changed.recv().await.is_none() {
-                return;
-            }
-        }
-    });
-    Some(told)
+/// Standard input without the buffer that the standard library puts before it.
+struct Unbuffered;
+
+impl Read for Unbuffered {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        Ok(nix::unistd::read(std::io::stdin(), buffer)?)
+    }
 }
 
-async fn carry<R, W>(
-    leg: Leg<Socket>,
-    input: R,
-    output: W,
-    notes: Option<mpsc::Receiver<String>>,
-    stop: impl Future<Output = Closing>,
-) -> (Outcome, Option<i32>)
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    const UNKNOWN: i32 = -1;
-    let status = AtomicI32::new(UNKNOWN);
-    let hear = |text: &str| match serde_json::from_str(text) {
-        Ok(FromHost::Eof) => Heard::Eof,
-        Ok(FromHost::Exit { code }) => {
-            status.store(code, Ordering::Relaxed);
-            Heard::Nothing
-        }
-        Ok(FromHost::Unknown) | Err(_) => Heard::Nothing,
-    };
-    let local = LocalSide { output: input, input: Some(output), at_eof: AtEof::LeaveToPeer, notes };
-    let (outcome, parting) = bridge(leg, local, hear, std::future::ready(None), stop).await;
-    parting.take_leave().await;
-    let status = status.into_inner();
-    (outcome, (status != UNKNOWN).then_some(status))
+/// Up to the first line break, byte by byte: what comes after it stays unread.
+fn first_line(source: impl Read) -> std::io::Result<String> {
+    let (mut line, mut byte, mut source) = (Vec::new(), [0], source.take(MAX_URL));
+    while source.read(&mut byte)? == 1 && byte != *b"\n" {
+        line.extend_from_slice(&byte);
+    }
+    String::from_utf8(line).map_err(|_| std::io::Error::other("not text"))
 }
 
-/// A stream that ended as streams do is no error.
-fn finished(outcome: &Outcome) -> Result<(), ExitError> {
-    let closing = &outcome.closing;
-    let exit = match closing.end {
-        End::TargetEnded => return Ok(()),
-        End::PeerLeft
-            if outcome.bytes_out + outcome.bytes_in > 0 && closing.reason == End::PeerLeft.reason() =>
-        {
-            return Ok(());
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use clap::Parser;
+    use serde_json::Value;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
+
+    use super::super::testing::World;
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(line: &[&str]) -> Result<Args, clap::Error> {
+        Line::try_parse_from([&["open"], line].concat()).map(|line| line.args)
+    }
+
+    /// `open h1 shell` at this platform, with more arguments.
+    fn opener(world: &World, dir: &Path, line: &[&str]) -> Arc<Opener> {
+        let key = dir.join("key");
+        std::fs::write(&key, "secret\n").unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let platform = format!("http://{}", world.address);
+        let start = ["h1", "shell", "--platform", &platform, "--api-key-file", key.to_str().unwrap()];
+        Arc::new(Opener::new(&args(&[&start, line].concat()).unwrap()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_wish_reaches_the_platform_as_it_was_said() {
+        let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
+        let line = ["--mode", "ro", "--param", "a=b=c", "--param", "d=", "--max-seconds", "60"];
+        let opener = opener(&world, dir.path(), &line);
+        let leg = opener.dial().await.unwrap();
+        drop(leg);
+        let asked = world.asked.lock().unwrap().pop().unwrap();
+        assert_eq!((asked.0.as_str(), asked.1.as_str()), ("POST /api/v1/sessions", "Bearer secret"));
+        assert_eq!(
+            asked.2,
+            json!({
+                "host": "h1", "target": "shell", "mode": "ro", "params": { "a": "b=c", "d": "" },
+                "max_streams": 1, "max_seconds": 60,
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_platform_may_have_an_ipv6_address() {
+        let (world, dir) = (World::at("[::1]:0").await, tempfile::tempdir().unwrap());
+        opener(&world, dir.path(), &[]).dial().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn bytes_half_close_and_the_exit_status_come_back() {
+        let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
+        let leg = opener(&world, dir.path(), &[]).dial().await.unwrap();
+        let (near, mut far) = duplex(1024);
+        let (input, output) = split(near);
+        let (mut read, mut write) = (Vec::new(), b"x".repeat(300_000));
+        let work = async {
+            write.extend_from_slice(b"the end");
+            let (mut reader, mut writer) = split(&mut far);
+            let send = async {
+                writer.write_all(&write).await.unwrap();
+                writer.shutdown().await.unwrap();
+            };
+            tokio::join!(send, reader.read_to_end(&mut read)).1.unwrap();
+        };
+        let ((outcome, status), ()) =
+            tokio::join!(carry(leg, input, output, None, std::future::pending()), work);
+        assert_eq!((finished(&outcome).is_ok(), status), (true, Some(7)));
+        assert_eq!(read, write);
+    }
+
+    async fn echoes(local: std::net::SocketAddr, text: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(local).await.unwrap();
+        stream.write_all(text).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn every_local_connection_has_a_session_of_its_own() {
+        let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let local = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let accepting = tokio::spawn(opener(&world, dir.path(), &[]).accept(listener, stop.clone()));
+        let (one, two) = tokio::join!(echoes(local, b"one"), echoes(local, b"two"));
+        assert_eq!((one.as_slice(), two.as_slice()), (&b"one"[..], &b"two"[..]));
+        assert_eq!(world.asked.lock().unwrap().len(), 2);
+
+        // A refusal ends the connection, not the listener.
+        *world.refusal.lock().unwrap() = Some((409, r#"{"code":"busy","message":"full"}"#.into()));
+        assert_eq!(echoes(local, b"").await, b"");
+        *world.refusal.lock().unwrap() = None;
+        let mut open = TcpStream::connect(local).await.unwrap();
+        open.write_all(b"x").await.unwrap();
+        assert_eq!(open.read_u8().await.unwrap(), b'x');
+        // The end closes what is still open, and is then complete.
+        stop.cancel();
+        accepting.await.unwrap().unwrap();
+        assert_eq!(open.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_url_is_good_for_one_connection() {
+        let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("url");
+        std::fs::write(&file, format!("{}\nmore\n", world.url())).unwrap();
+        let line = ["--url-file", file.to_str().unwrap(), "--platform", "http://ignored.invalid"];
+        let opener = Arc::new(Opener::new(&args(&line).unwrap()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let local = listener.local_addr().unwrap();
+        let accepting = tokio::spawn(opener.clone().accept(listener, CancellationToken::new()));
+        assert_eq!(echoes(local, b"once").await, b"once");
+        accepting.await.unwrap().unwrap();
+        assert!(TcpStream::connect(local).await.is_err());
+        assert!(world.asked.lock().unwrap().is_empty(), "the platform was not needed");
+        assert_eq!(opener.print(false).await.unwrap_err().exit, Exit::Usage);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_has_the_platforms_words_and_an_exit_code() {
+        let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
+        let opener = opener(&world, dir.path(), &[]);
+        let coded = |code: &str| json!({ "code": code, "message": "because" }).to_string();
+        for (status, body, exit, words) in [
+            (404, coded("host_offline"), Exit::Unavailable, "because (host_offline)"),
+            (401, coded("unauthorized"), Exit::NoPerm, "because (unauthorized)"),
+            (400, coded("bad_request"), Exit::DataErr, "because (bad_request)"),
+            (409, coded("target_not_allowed"), Exit::NoPerm, "because (target_not_allowed)"),
+            (409, coded("busy"), Exit::TempFail, "because (busy)"),
+            (409, coded("relay_unreachable"), Exit::Unavailable, "because (relay_unreachable)"),
+            (
+                502,
+                "<html>".into(),
+                Exit::Unavailable,
+                "the platform answered 502: is --platform its address?",
+            ),
+            (201, "{}".into(), Exit::Unavailable, "the platform's answer: missing field `session`"),
+        ] {
+            *world.refusal.lock().unwrap() = Some((status, body));
+            let error = opener.dial().await.err().unwrap();
+            assert_eq!((error.exit, error.to_string().split(" at line").next().unwrap()), (exit, words));
         }
-        End::NotAllowed | End::TokenUsed | End::TokenMalformed | End::SessionEnded => Exit::NoPerm,
-        End::RelayRestarting | End::TooMany => Exit::TempFail,
-        _ => Exit::Unavailable,
-    };
-    Err(anyhow!("{closing}")).or_exit(exit)
+    }
+
+    #[tokio::test]
+    async fn only_what_may_be_a_terminal_gets_every_key() {
+        let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
+        let shell = opener(&world, dir.path(), &[]);
+        assert!(shell.wants_raw(Raw::Auto).await && shell.wants_raw(Raw::Yes).await);
+        assert!(!shell.wants_raw(Raw::No).await);
+        let watched = opener(&world, dir.path(), &["--mode", "ro"]);
+        assert!(!watched.wants_raw(Raw::Auto).await);
+        let target = |kind: &str, mode| TargetInfo {
+            name: "t".into(),
+            kind: kind.into(),
+            title: None,
+            modes: vec![mode],
+        };
+        assert!(!may_be_terminal(&target("file", Mode::Ro), None));
+        assert!(!may_be_terminal(&target("tcp", Mode::Rw), None));
+        assert!(may_be_terminal(&target("of the future", Mode::Rw), None));
+        // A platform that does not say leaves it at that.
+        *world.refusal.lock().unwrap() = Some((403, String::new()));
+        assert!(shell.wants_raw(Raw::Auto).await);
+    }
+
+    #[test]
+    fn the_command_line_is_checked() {
+        for bad in [
+            &["h1"][..],
+            &[],
+            &["h1", "t", "--mode", "wo"],
+            &["h1", "t", "--param", "a"],
+            &["h1", "t", "--stdio", "--listen", "127.0.0.1:0"],
+            &["h1", "t", "--raw", "yes"],
+            &["h1", "t", "--url-file", "f"],
+        ] {
+            assert!(args(bad).is_err(), "{bad:?}");
+        }
+        for (line, what) in [
+            (&["h1", "t", "--platform", "ftp://x", "--api-key-file", "/etc/hostname"][..], Exit::Config),
+            (&["--url-file", "/nowhere/url"], Exit::DataErr),
+        ] {
+            assert_eq!(Opener::new(&args(line).unwrap()).err().unwrap().exit, what);
+        }
+        assert!(first_line(&b"url\nrest"[..]).is_ok_and(|line| line == "url"));
+        assert!(first_line(&b"\xff"[..]).is_err());
+    }
+
+    #[test]
+    fn a_session_is_printed_as_it_came() {
+        let session = super::super::api::Session {
+            session: "s".into(),
+            url: "wss://relay/v1/stream/t".into(),
+            expires: "later".into(),
+        };
+        let expected: Value = json!({ "session": "s", "url": "wss://relay/v1/stream/t", "expires": "later" });
+        assert_eq!(json!(session), expected);
+    }
 }
