@@ -1,6 +1,5 @@
 //! `stream-relay open`: a URL, or a bridge from local tools to a target.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -49,7 +48,7 @@ pub struct Args {
     #[arg(long, value_parser = ["ro", "rw"])]
     mode: Option<String>,
     /// File with a client URL of another platform, instead of HOST and TARGET; - reads standard input.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "platform", "mode"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "mode"])]
     url_file: Option<PathBuf>,
     /// Accept local connections here, and give each a stream of its own. Port 0: one is chosen and printed.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "stdio")]
@@ -207,19 +206,11 @@ impl Opener {
 fn read_url(file: &std::path::Path) -> Result<String, ExitError> {
     let mut text = String::new();
     if file == std::path::Path::new("-") {
-        // A line, so that what follows it can be the stream's input.
-        std::io::stdin()
-            .lock()
-            .by_ref()
-            .bytes()
-            .try_for_each(|byte| match byte {
-                Ok(b'\n') | Err(_) => Err(()),
-                Ok(byte) => {
-                    text.push(byte.into());
-                    Ok(())
-                }
-            })
-            .ok();
+        // Byte by byte and without a buffer: what follows the line is the stream's input.
+        let mut byte = [0];
+        while nix::unistd::read(std::io::stdin(), &mut byte).is_ok_and(|n| n == 1) && byte != [b'\n'] {
+            text.push(byte[0].into());
+        }
     } else {
         text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read {}", file.display()))
