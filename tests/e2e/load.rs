@@ -209,7 +209,7 @@ async fn a_thousand_sessions_leave_nothing_behind() {
     let first = round(&world, before, ONE).await;
     let second = round(&world, before, MORE).await;
     // What a busy moment took goes back to the system.
-    let is_back = || both().iter().zip(before).all(|(now, before)| now.rss_kib < before.rss_kib + (40 << 10));
+    let is_back = || both().iter().zip(before).all(|(now, before)| now.rss_kib < before.rss_kib + (16 << 10));
     within(LONG, is_back, || format!("{:?}, before {before:?}", both())).await;
     println!(
         "at rest, agent and relay: {:?}, before {before:?}, after the rounds {first:?} {second:?}",
