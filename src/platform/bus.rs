@@ -15,10 +15,7 @@ use crate::link::backoff::random_fraction;
 
 /// A connection to NATS.
 #[derive(Clone, Debug)]
-pub struct Bus {
-    client: Client,
-    timeout: Duration,
-}
+pub struct Bus(Client);
 
 /// Why a host gave no answer.
 #[derive(Debug)]
@@ -38,16 +35,15 @@ impl Bus {
     ///
     /// # Errors
     /// When the settings cannot be used at all.
-    pub async fn connect(nats: &Nats, timeout: Duration) -> Result<Bus> {
+    pub async fn connect(nats: &Nats) -> Result<Bus> {
         let told = |event: Event| match event {
             Event::Connected => info!("platform: NATS connected"),
             event => warn!("platform: {}", explain(&event)),
         };
-        let client = nats.connect("stream-relay platform", None, pause, told).await?;
-        Ok(Bus { client, timeout })
+        Ok(Bus(nats.connect("stream-relay platform", None, pause, told).await?))
     }
 
-    /// Asks a host.
+    /// Asks a host, and waits for `timeout` at most.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -55,18 +51,18 @@ impl Bus {
         &self,
         subject: String,
         question: &impl Serialize,
+        timeout: Duration,
     ) -> Result<T, Unanswered> {
         // Without a connection a request would wait for one, and its grant would grow old.
         self.ready().map_err(Unanswered::Nats)?;
         let payload =
             serde_json::to_vec(question).map_err(|error| Unanswered::Nonsense(error.to_string()))?;
-        let request = Request::new().payload(payload.into()).timeout(Some(self.timeout));
-        let answer =
-            self.client.send_request(subject, request).await.map_err(|error| match error.kind() {
-                RequestErrorKind::NoResponders => Unanswered::Offline,
-                RequestErrorKind::TimedOut => Unanswered::Late,
-                _ => Unanswered::Nats(error.to_string()),
-            })?;
+        let request = Request::new().payload(payload.into()).timeout(Some(timeout));
+        let answer = self.0.send_request(subject, request).await.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => Unanswered::Offline,
+            RequestErrorKind::TimedOut => Unanswered::Late,
+            _ => Unanswered::Nats(error.to_string()),
+        })?;
         serde_json::from_slice(&answer.payload).map_err(|error| Unanswered::Nonsense(error.to_string()))
     }
 
@@ -75,7 +71,7 @@ impl Bus {
     /// # Errors
     /// What is wrong.
     pub fn ready(&self) -> Result<(), String> {
-        match self.client.connection_state() {
+        match self.0.connection_state() {
             State::Connected => Ok(()),
             state => Err(format!("NATS is {state}")),
         }

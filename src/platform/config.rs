@@ -10,10 +10,11 @@ use crate::daemon::nats::{Nats, RawNats};
 use crate::daemon::secret::{Secret, resolve_path};
 use crate::protocol::command::DEFAULT_PREFIX;
 use crate::protocol::grant::MAX_LIFETIME;
+use crate::protocol::host::HostId;
 use crate::protocol::issuers::SigningKey;
 use crate::protocol::token::TokenHash;
 
-use super::policy::{ApiKey, Policy};
+use super::policy::{ALL, ApiKey, Policy};
 
 const AT: &str = "platform";
 
@@ -30,6 +31,7 @@ pub struct Raw {
     answer_timeout: Duration,
     #[serde(default = "grant_lifetime", with = "humantime_serde")]
     grant_lifetime: Duration,
+    max_seconds: Option<u64>,
     #[serde(default)]
     origins: Vec<String>,
     #[serde(default)]
@@ -49,7 +51,7 @@ fn grant_lifetime() -> Duration {
 }
 
 fn everything() -> Vec<String> {
-    vec!["*".into()]
+    vec![ALL.into()]
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,6 +80,8 @@ pub struct Settings {
     pub answer_timeout: Duration,
     /// How long a host may take to dial.
     pub grant_lifetime: Duration,
+    /// Hard end of a session, in seconds, if the user names none.
+    pub max_seconds: Option<u64>,
     /// Browser origins that may connect; empty means any.
     pub origins: Vec<String>,
     /// Who may open what.
@@ -94,10 +98,17 @@ impl Raw {
         if self.grant_lifetime > MAX_LIFETIME || self.grant_lifetime.as_secs() == 0 {
             return Err(wrong("grant_lifetime", format!("must be from 1s to {}s", MAX_LIFETIME.as_secs())));
         }
-        if self.api_key.is_empty() {
+        if self.answer_timeout.is_zero() || self.answer_timeout > MAX_LIFETIME {
+            return Err(wrong("answer_timeout", format!("must be more than 0 and at most {MAX_LIFETIME:?}")));
+        }
+        if self.max_seconds == Some(0) {
+            return Err(wrong("max_seconds", "must be at least 1".into()));
+        }
+        let prefix = self.subject_prefix.as_deref().unwrap_or(DEFAULT_PREFIX);
+        if !is_subject(prefix) {
             let why =
-                "nobody could use it: add [[platform.api_key]] (stream-relay keygen api-key prints one)";
-            return Err(wrong("api_key", why.into()));
+                format!("\"{prefix}\" is not a NATS subject: words of A-Z a-z 0-9 _ - with dots between");
+            return Err(wrong("subject_prefix", why));
         }
         let file = resolve_path(&self.signing_key_file);
         let file = file.map_err(|error| wrong("signing_key_file", error.to_string()))?;
@@ -105,21 +116,124 @@ impl Raw {
         Secret::read(&self.signing_key_file).map_err(|error| wrong("signing_key_file", error.to_string()))?;
         let signing_key =
             SigningKey::read(&file).map_err(|error| wrong("signing_key_file", error.to_string()))?;
-        let keys = self.api_key.iter().map(|key| ApiKey {
-            name: key.name.clone(),
-            sha256: key.sha256,
-            hosts: key.hosts.clone(),
-            targets: key.targets.clone(),
-        });
         Ok(Settings {
             name: self.name.clone(),
             signing_key: Arc::new(signing_key),
             nats: self.nats.check(loaded, &[AT, "nats"])?,
-            prefix: self.subject_prefix.clone().unwrap_or_else(|| DEFAULT_PREFIX.into()),
+            prefix: prefix.to_owned(),
             answer_timeout: self.answer_timeout,
             grant_lifetime: self.grant_lifetime,
+            max_seconds: self.max_seconds,
             origins: self.origins.clone(),
-            policy: Policy::new(keys.collect()),
+            policy: self.policy(loaded)?,
         })
+    }
+
+    fn policy(&self, loaded: &Loaded) -> Result<Policy, ConfigError> {
+        if self.api_key.is_empty() {
+            let why =
+                "nobody could use it: add [[platform.api_key]] (stream-relay keygen api-key prints one)";
+            return Err(loaded.error_at(&[AT, "api_key"], why));
+        }
+        let mut keys: Vec<ApiKey> = Vec::new();
+        for (number, raw) in self.api_key.iter().enumerate() {
+            let wrong =
+                |key: &str, why: &str| loaded.error_at(&[AT, "api_key", &format!("[{number}]"), key], why);
+            if keys.iter().any(|key| key.name == raw.name) {
+                return Err(wrong("name", "another key has this name: the audit could not tell them apart"));
+            }
+            if keys.iter().any(|key| key.sha256 == raw.sha256) {
+                return Err(wrong("sha256", "another entry has this key: only the first would count"));
+            }
+            if let Some(bad) = raw.hosts.iter().find(|host| *host != ALL && host.parse::<HostId>().is_err()) {
+                let why = format!("\"{bad}\" is neither a host id nor \"*\": patterns are not understood");
+                return Err(wrong("hosts", &why));
+            }
+            if let Some(bad) = raw.targets.iter().find(|name| *name != ALL && name.contains('*')) {
+                let why = format!("\"{bad}\" is neither a name nor \"*\": patterns are not understood");
+                return Err(wrong("targets", &why));
+            }
+            keys.push(ApiKey {
+                name: raw.name.clone(),
+                sha256: raw.sha256,
+                hosts: raw.hosts.clone(),
+                targets: raw.targets.clone(),
+            });
+        }
+        Ok(Policy::new(keys))
+    }
+}
+
+/// Whether NATS takes it as the beginning of a subject, without wildcards.
+fn is_subject(text: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    text.split('.').all(is_word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Folder;
+
+    const GOOD: &str = "[[platform.api_key]]\nname = 'me'\nsha256 = 'HASH'\n";
+
+    #[test]
+    fn what_is_not_written_has_its_default() {
+        let settings = Folder::new().settings(GOOD).unwrap();
+        assert_eq!((settings.name.as_str(), settings.prefix.as_str()), ("stream-relay", "stream.v1"));
+        assert_eq!((settings.answer_timeout.as_secs(), settings.grant_lifetime.as_secs()), (5, 30));
+        assert_eq!((settings.max_seconds, settings.origins.len()), (None, 0));
+        assert_eq!(settings.signing_key.kid(), "k1");
+        let key = settings.policy.find("secret").unwrap();
+        assert!(key.may_open_all(&"h1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, complaint) in [
+            ("", "`platform.api_key`: nobody could use it"),
+            ("grant_lifetime = '61s'\n", "`platform.grant_lifetime`: must be from 1s to 60s"),
+            ("grant_lifetime = '0s'\n", "`platform.grant_lifetime`: must be"),
+            ("answer_timeout = '0s'\n", "`platform.answer_timeout`: must be more than 0"),
+            ("max_seconds = 0\n", "`platform.max_seconds`: must be at least 1"),
+            ("subject_prefix = 'a.*'\n", "`platform.subject_prefix`: \"a.*\" is not a NATS subject"),
+            ("subject_prefix = 'a..b'\n", "`platform.subject_prefix`: "),
+            ("colour = 1\n", "unknown key `platform.colour`"),
+        ] {
+            let error = Folder::new().settings(text).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_would_not_mean_what_it_says_is_refused() {
+        for (second, complaint) in [
+            ("name = 'me'\nsha256 = 'OTHER'", ":8: `platform.api_key[1].name`: another key has this name"),
+            ("name = 'you'\nsha256 = 'HASH'", ":9: `platform.api_key[1].sha256`: another entry"),
+            (
+                "name = 'you'\nsha256 = 'OTHER'\nhosts = ['web*']",
+                ":10: `platform.api_key[1].hosts`: \"web*\"",
+            ),
+            ("name = 'you'\nsha256 = 'OTHER'\nhosts = ['a.b']", "neither a host id nor"),
+            ("name = 'you'\nsha256 = 'OTHER'\ntargets = ['vm-*']", "`platform.api_key[1].targets`: \"vm-*\""),
+            ("name = 'you'\nsha256 = 'abc'", "64 hexadecimal digits"),
+        ] {
+            let text = format!("{GOOD}[[platform.api_key]]\n{second}\n");
+            let error = Folder::new().settings(&text).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{second}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_signing_key_that_everybody_may_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = Folder::new();
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(folder.path("k1.pem"), open).unwrap();
+        let error = folder.settings(GOOD).unwrap_err().to_string();
+        assert!(error.contains("signing_key_file") && error.contains("chmod"), "{error}");
+        std::fs::remove_file(folder.path("k1.pem")).unwrap();
+        assert!(folder.settings(GOOD).unwrap_err().to_string().contains("No such file"));
     }
 }

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args as ClapArgs, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::protocol::host::HostId;
 use crate::protocol::issuers::SigningKey;
 use crate::protocol::token::Token;
 
@@ -40,8 +41,14 @@ enum What {
     RelayKey {
         /// The host.
         #[arg(long)]
-        host: String,
+        host: HostId,
     },
+}
+
+/// What was made, for people and for programs.
+struct Made {
+    text: String,
+    json: Value,
 }
 
 /// Makes it and prints what to do with it.
@@ -49,50 +56,63 @@ enum What {
 /// # Errors
 /// When there is a file already, or it cannot be written.
 pub fn run(args: &Args, as_json: bool) -> Result<()> {
+    let made = make(args)?;
+    if as_json {
+        println!("{}", made.json)
+    } else {
+        println!("{}", made.text)
+    }
+    Ok(())
+}
+
+fn make(args: &Args) -> Result<Made> {
     match &args.what {
-        What::Issuer { kid, out } => issuer(kid, out, as_json),
-        What::ApiKey { name } => {
-            secret("platform.api_key", "name", name, "the relay's configuration", "your API key", as_json)
-        }
-        What::RelayKey { host } => {
-            let key = "the host's relay.key_file";
-            secret("auth.host_key", "host", host, "the relay's configuration", key, as_json)
-        }
+        What::Issuer { kid, out } => issuer(kid, out),
+        What::ApiKey { name } => secret("platform.api_key", "name", name, "your API key"),
+        What::RelayKey { host } => secret(
+            "auth.host_key",
+            "host",
+            host.as_str(),
+            "for the file that the host's relay.key_file names",
+        ),
     }
 }
 
-fn issuer(kid: &str, out: &Path, as_json: bool) -> Result<()> {
+fn issuer(kid: &str, out: &Path) -> Result<Made> {
     let is_sound = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if kid.is_empty() || kid.starts_with('.') || !kid.bytes().all(is_sound) {
         return Err(anyhow!("--kid is a file name of A-Z a-z 0-9 . _ - and does not begin with a dot"));
     }
     let (key, pem) = SigningKey::generate(kid).map_err(|why| anyhow!(why))?;
     let (private, public) = (out.join(format!("{kid}.pem")), out.join(format!("{kid}.pub")));
+    // Asked before anything is written, so that half a pair is not left beside somebody's other half.
+    if let Some(taken) = [&private, &public].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+        bail!("{} is there already: choose another --kid or --out, or move it away", taken.display());
+    }
     write_new(&private, &pem, 0o600)?;
     write_new(&public, &key.public_pem(), 0o644)?;
-    if as_json {
-        println!("{}", json!({ "kid": kid, "private": private, "public": public }));
-    } else {
-        println!(
-            "{}: signs grants; set platform.signing_key_file to it, and keep it secret",
-            private.display()
-        );
-        println!("{}: verifies them; copy it to issuers.d/ of the relay and of every host", public.display());
-    }
-    Ok(())
+    let (private, public) = (private.display(), public.display());
+    Ok(Made {
+        text: format!(
+            "{private}: signs grants; set platform.signing_key_file to it, and keep it secret\n\
+             {public}: verifies them; copy it to issuers.d/ of the relay and of every host"
+        ),
+        json: json!({ "kid": kid, "private": private.to_string(), "public": public.to_string() }),
+    })
 }
 
 /// A random secret, and the lines that hold its hash.
-fn secret(table: &str, key: &str, value: &str, place: &str, holder: &str, as_json: bool) -> Result<()> {
+fn secret(table: &str, key: &str, value: &str, holder: &str) -> Result<Made> {
     let secret = Token::generate()?;
     let (hash, secret) = (secret.hash(), secret.reveal());
-    if as_json {
-        println!("{}", json!({ "secret": secret, key: value, "sha256": hash }));
-        return Ok(());
-    }
-    println!("# {holder}, shown only once:\n{secret}\n");
-    println!("# for {place}:\n[[{table}]]\n{key} = {}\nsha256 = \"{hash}\"", toml::Value::from(value));
-    Ok(())
+    Ok(Made {
+        text: format!(
+            "# {holder}, shown only once:\n{secret}\n\n# for the relay's configuration:\n\
+             [[{table}]]\n{key} = {}\nsha256 = \"{hash}\"",
+            toml::Value::from(value)
+        ),
+        json: json!({ "secret": secret, key: value, "sha256": hash }),
+    })
 }
 
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
@@ -100,4 +120,74 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     let mut file = file.with_context(|| format!("cannot create {}", path.display()))?;
     file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::protocol::issuers::Issuers;
+    use crate::protocol::token::TokenHash;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn keygen(line: &[&str]) -> Result<Made> {
+        make(&Line::try_parse_from([&["keygen"], line].concat())?.args)
+    }
+
+    #[test]
+    fn a_pair_is_written_once_and_only_its_owner_reads_the_private_half() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().to_str().unwrap();
+        let made = keygen(&["issuer", "--kid", "k.1", "--out", out]).unwrap();
+        assert_eq!(made.json["kid"], "k.1");
+        assert!(made.text.contains("issuers.d/"), "{}", made.text);
+        let mode = |name: &str| dir.path().join(name).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode("k.1.pem"), 0o600);
+        assert_eq!(mode("k.1.pub") & 0o600, 0o600);
+        assert_eq!(Issuers::read_dir(dir.path()).unwrap().kids(), ["k.1"]);
+        assert_eq!(SigningKey::read(&dir.path().join("k.1.pem")).unwrap().kid(), "k.1");
+
+        let before = std::fs::read(dir.path().join("k.1.pem")).unwrap();
+        let error = keygen(&["issuer", "--kid", "k.1", "--out", out]).err().unwrap().to_string();
+        assert!(error.contains("k.1.pem is there already"), "{error}");
+        assert_eq!(std::fs::read(dir.path().join("k.1.pem")).unwrap(), before);
+        // Half a pair is not left behind.
+        std::fs::write(dir.path().join("k2.pub"), "").unwrap();
+        assert!(keygen(&["issuer", "--kid", "k2", "--out", out]).is_err());
+        assert!(!dir.path().join("k2.pem").exists());
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_refused() {
+        for kid in ["", "../k", "a/b", ".hidden", "a b"] {
+            assert!(keygen(&["issuer", "--kid", kid, "--out", "/nowhere"]).is_err(), "{kid}");
+        }
+        assert!(keygen(&["relay-key", "--host", "a.b"]).is_err());
+    }
+
+    #[test]
+    fn a_secret_comes_with_the_lines_that_hold_its_hash() {
+        for (line, table, key, value) in [
+            (["api-key", "--name", "al \"x\""], "platform", "name", "al \"x\""),
+            (["relay-key", "--host", "h1"], "auth", "host", "h1"),
+        ] {
+            let made = keygen(&line).unwrap();
+            let (head, toml) = made.text.split_once("configuration:\n").unwrap();
+            let secret = head.lines().find(|line| line.len() == 43).unwrap();
+            let toml: toml::Table = toml::from_str(toml).unwrap();
+            let (_, entries) = toml[table].as_table().unwrap().iter().next().unwrap();
+            assert_eq!(entries[0][key].as_str().unwrap(), value);
+            let hash = entries[0]["sha256"].as_str().unwrap();
+            assert_eq!(hash.parse(), Ok(TokenHash::of(secret.as_bytes())));
+            assert_eq!((&made.json["secret"], &made.json["sha256"]), (&json!(secret), &json!(hash)));
+        }
+    }
 }

@@ -1,14 +1,16 @@
 //! The bundled platform, for self-hosting: decides who may open what, signs grants, asks hosts over
 //! NATS, and hands out URLs. It knows the relay only by its URL.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use tracing::info;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
-use crate::protocol::command::{Answer, Refusal, Subjects, TargetList, VERSION};
+use crate::daemon::metrics::Registry;
+use crate::protocol::command::{Answer, MAX_COMMAND, Refusal, Stop, Subjects, TargetList, VERSION};
 use crate::protocol::grant::{Claims, sign, unix};
 use crate::protocol::headers::STREAM_PATH;
 use crate::protocol::host::HostId;
@@ -16,53 +18,73 @@ use crate::protocol::token::Token;
 
 use bus::{Bus, Unanswered};
 use config::Settings;
-use journal::Journal;
+use counts::Counts;
+use journal::{Journal, Opened};
 use policy::ApiKey;
 use wish::Wish;
 
 pub mod api;
 mod bus;
 pub mod config;
+mod counts;
+mod deed;
 pub mod inspect;
 mod journal;
 pub mod keygen;
 mod policy;
+#[cfg(test)]
+mod testing;
 mod wish;
 
 /// The platform.
 pub struct Platform {
-    settings: RwLock<Arc<Settings>>,
+    current: RwLock<Arc<Current>>,
     bus: Bus,
-    relay: String,
-    host_wait: Duration,
     journal: Mutex<Journal>,
+    counts: Counts,
+}
+
+/// What a reload replaces.
+struct Current {
+    settings: Settings,
+    /// The URL that clients and hosts use.
+    relay: String,
+    /// How long hosts wait there.
+    host_wait: Duration,
 }
 
 /// A session that can be opened.
 #[derive(Debug)]
-pub struct Session {
-    /// Its id.
-    pub id: String,
+struct Session {
+    id: String,
     /// What its client connects to. Holds the token.
-    pub url: String,
-    /// Until when.
-    pub expires: SystemTime,
+    url: String,
+    /// Stands for the token in the audit.
+    fingerprint: String,
+    /// Until when a client may come.
+    expires: SystemTime,
 }
 
 /// Why something cannot be had.
 #[derive(Debug)]
-pub enum Denied {
+enum Denied {
     /// The key may not.
     Forbidden,
-    /// No such session, as far as is known here.
+    /// No such session, as far as is known here or this key may know.
     UnknownSession,
+    /// The wish makes no sense.
+    BadWish(String),
     /// No agent answers for the host.
     Offline,
     /// The agent did not answer in time.
     Late,
     /// The agent refused.
     Refused(Refusal),
-    /// The platform's own parts fail.
+    /// We are not connected to NATS, or may not ask.
+    Nats(String),
+    /// The agent's answer is not understood.
+    Nonsense(String),
+    /// A fault of our own.
     Broken(String),
 }
 
@@ -71,10 +93,8 @@ impl From<Unanswered> for Denied {
         match why {
             Unanswered::Offline => Denied::Offline,
             Unanswered::Late => Denied::Late,
-            Unanswered::Nats(text) => Denied::Broken(format!("NATS: {text}")),
-            Unanswered::Nonsense(text) => {
-                Denied::Broken(format!("the host's answer is not understood: {text}"))
-            }
+            Unanswered::Nats(text) => Denied::Nats(text),
+            Unanswered::Nonsense(text) => Denied::Nonsense(text),
         }
     }
 }
@@ -85,23 +105,28 @@ impl Platform {
     /// # Errors
     /// When the settings cannot be used at all; NATS being away is no error.
     pub async fn start(settings: Settings, relay: String, host_wait: Duration) -> Result<Platform> {
-        let bus = Bus::connect(&settings.nats, settings.answer_timeout).await?;
+        let bus = Bus::connect(&settings.nats).await?;
         Ok(Platform {
-            settings: RwLock::new(Arc::new(settings)),
+            current: RwLock::new(Arc::new(Current { settings, relay, host_wait })),
             bus,
-            relay,
-            host_wait,
             journal: Mutex::default(),
+            counts: Counts::default(),
         })
     }
 
-    /// Takes over new settings: keys, policy, limits. NATS and the subjects stay as they were: true if they
-    /// should not.
-    pub fn reload(&self, settings: Settings) -> bool {
-        let old = self.settings();
-        let needs_restart = settings.nats != old.nats || settings.prefix != old.prefix;
-        let settings = Settings { nats: old.nats.clone(), prefix: old.prefix.clone(), ..settings };
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    /// Registers what the platform counts; call it once, before the metrics are rendered.
+    pub fn register(&self, registry: &mut Registry) {
+        self.counts.register(registry);
+    }
+
+    /// Takes over new settings: keys, policy, limits, the relay's URL. NATS and the subjects stay as they
+    /// were: true if they should not.
+    pub fn reload(&self, settings: Settings, relay: String, host_wait: Duration) -> bool {
+        let old = self.current();
+        let needs_restart = settings.nats != old.settings.nats || settings.prefix != old.settings.prefix;
+        let (nats, prefix) = (old.settings.nats.clone(), old.settings.prefix.clone());
+        let current = Current { settings: Settings { nats, prefix, ..settings }, relay, host_wait };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
         needs_restart
     }
 
@@ -113,79 +138,102 @@ impl Platform {
         self.bus.ready()
     }
 
-    /// Opens a session: policy, token, grant, and the host's consent.
-    async fn open(&self, key: &ApiKey, wish: Wish, peer: IpAddr) -> Result<Session, Denied> {
-        if !key.may_open(wish.host.as_str(), &wish.target) {
+    /// Opens a session: policy, token, grant, and the host's consent. The wish was checked.
+    async fn open(&self, key: &ApiKey, wish: &Wish) -> Result<Session, Denied> {
+        if !key.may_open(&wish.host, &wish.target) {
             return Err(Denied::Forbidden);
         }
-        let settings = self.settings();
+        let current = self.current();
         let token = Token::generate().map_err(|error| Denied::Broken(error.to_string()))?;
-        let (host, now) = (wish.host.clone(), SystemTime::now());
-        let sid = ulid::Ulid::generate().to_string();
-        let claims = Claims {
-            iss: settings.name.clone(),
-            aud: format!("host:{host}"),
-            sid: sid.clone(),
-            iat: unix(now),
-            exp: unix(now) + settings.grant_lifetime.as_secs(),
-            target: wish.target,
-            params: wish.params,
-            mode: wish.mode,
-            relay: self.relay.clone(),
-            token_sha256: token.hash(),
-            max_streams: wish.max_streams,
-            max_seconds: wish.max_seconds,
-            origin: settings.origins.clone(),
-            user: Some(wish.user.unwrap_or_else(|| key.name.clone())),
-            cnf: None,
-        };
-        let command = serde_json::json!({ "v": VERSION, "grant": sign(&claims, &settings.signing_key) });
-        let answer: Answer = self.bus.ask(self.subjects(&host).start(), &command).await?;
+        let (id, now) = (ulid::Ulid::generate().to_string(), SystemTime::now());
+        let claims = claims(&current, key, wish, &token, &id, now);
+        let command = json!({ "v": VERSION, "grant": sign(&claims, &current.settings.signing_key) });
+        if command.to_string().len() > MAX_COMMAND {
+            return Err(Denied::BadWish(format!(
+                "a command is at most {MAX_COMMAND} bytes: too much params"
+            )));
+        }
+        let answer: Answer = self.ask(Subjects::start, &wish.host, &command).await?;
         if let Some(refusal) = answer.refusal {
             return Err(Denied::Refused(refusal));
         }
-        info!(
-            target: "audit",
-            session = sid, host = host.as_str(), target = claims.target, user = claims.user, key = key.name,
-            peer = %peer, token = token.hash().fingerprint(),
-            "session opened"
-        );
-        self.journal().note(&sid, &host);
-        let url = format!("{}{STREAM_PATH}{}", self.relay, token.reveal());
-        Ok(Session { id: sid, url, expires: now + self.host_wait })
+        if !answer.ok {
+            return Err(Denied::Nonsense("a refusal without a code".into()));
+        }
+        self.journal().note(&id, Opened { host: wish.host.clone(), target: wish.target.clone() });
+        let url = format!("{}{STREAM_PATH}{}", current.relay, token.reveal());
+        let fingerprint = token.hash().fingerprint();
+        Ok(Session { id, url, fingerprint, expires: now + current.host_wait })
     }
 
-    /// Ends a session that was opened here.
-    async fn end(&self, key: &ApiKey, session: &str, reason: &str) -> Result<(), Denied> {
-        let host = self.journal().host_of(session).ok_or(Denied::UnknownSession)?;
-        if !key.may_see(host.as_str()) {
-            return Err(Denied::UnknownSession);
-        }
-        let command = serde_json::json!({ "session": session, "reason": reason });
-        let answer: Answer = self.bus.ask(self.subjects(&host).stop(), &command).await?;
-        answer.refusal.map_or(Ok(()), |refusal| Err(Denied::Refused(refusal)))
+    /// Ends a session. `host` says where it is when it was opened before a restart, or not here.
+    async fn end(
+        &self,
+        key: &ApiKey,
+        session: &str,
+        host: Option<HostId>,
+        reason: &str,
+    ) -> Result<HostId, Denied> {
+        let host = match (self.journal().find(session).cloned(), host) {
+            (Some(opened), _) if key.may_open(&opened.host, &opened.target) => opened.host,
+            // What was opened is not known, so only a key for everything on the host may end it.
+            (None, Some(host)) if key.may_open_all(&host) => host,
+            _ => return Err(Denied::UnknownSession),
+        };
+        let command = Stop { session: session.to_owned(), reason: reason.to_owned() };
+        let answer: Answer = self.ask(Subjects::stop, &host, &command).await?;
+        answer.refusal.map_or(Ok(host), |refusal| Err(Denied::Refused(refusal)))
     }
 
     /// What a host allows, as far as the key may see it.
     async fn targets(&self, key: &ApiKey, host: &HostId) -> Result<TargetList, Denied> {
-        if !key.may_see(host.as_str()) {
+        if !key.may_see(host) {
             return Err(Denied::Forbidden);
         }
-        let mut list: TargetList = self.bus.ask(self.subjects(host).targets(), &()).await?;
-        list.targets.retain(|target| key.may_open(host.as_str(), &target.name));
+        let mut list: TargetList = self.ask(Subjects::targets, host, &()).await?;
+        list.targets.retain(|target| key.may_open(host, &target.name));
         Ok(list)
     }
 
-    fn subjects(&self, host: &HostId) -> Subjects {
-        Subjects::new(&self.settings().prefix, host)
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        subject: fn(&Subjects) -> String,
+        host: &HostId,
+        question: &impl Serialize,
+    ) -> Result<T, Unanswered> {
+        let settings = &self.current().settings;
+        let _timer = self.counts.time();
+        self.bus.ask(subject(&Subjects::new(&settings.prefix, host)), question, settings.answer_timeout).await
     }
 
-    fn settings(&self) -> Arc<Settings> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn current(&self) -> Arc<Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn journal(&self) -> std::sync::MutexGuard<'_, Journal> {
         // Nothing panics while holding it.
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the grant says.
+fn claims(current: &Current, key: &ApiKey, wish: &Wish, token: &Token, id: &str, now: SystemTime) -> Claims {
+    let settings = &current.settings;
+    Claims {
+        iss: settings.name.clone(),
+        aud: format!("host:{}", wish.host),
+        sid: id.to_owned(),
+        iat: unix(now),
+        exp: unix(now) + settings.grant_lifetime.as_secs(),
+        target: wish.target.clone(),
+        params: wish.params.clone(),
+        mode: wish.mode,
+        relay: current.relay.clone(),
+        token_sha256: token.hash(),
+        max_streams: wish.max_streams,
+        max_seconds: wish.max_seconds.or(settings.max_seconds),
+        origin: settings.origins.clone(),
+        user: Some(wish.user.clone().unwrap_or_else(|| key.name.clone())),
+        cnf: None,
     }
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::host::HostId;
 use crate::protocol::mode::Mode;
 
+/// The longest name of a target or user, in bytes: both stand in log lines.
+const MAX_NAME: usize = 256;
+
 /// The wish, as it is written. Unknown keys are refused: a misspelt limit must not be ignored.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,8 +25,54 @@ pub struct Wish {
     pub mode: Option<Mode>,
     /// Upper bound on streams.
     pub max_streams: Option<u32>,
-    /// Hard end of the session, in seconds.
+    /// Hard end of the session, in seconds; the platform's own default if not given.
     pub max_seconds: Option<u64>,
     /// Who asks, for the audit; the key's name if not given.
     pub user: Option<String>,
+}
+
+impl Wish {
+    /// What the types cannot say.
+    ///
+    /// # Errors
+    /// What is wrong, for the one who asks.
+    pub fn check(&self) -> Result<(), String> {
+        let is_name =
+            |text: &str| !text.is_empty() && text.len() <= MAX_NAME && !text.contains(char::is_control);
+        if !is_name(&self.target) {
+            return Err(format!("target is not a name of 1 to {MAX_NAME} bytes"));
+        }
+        if self.user.as_deref().is_some_and(|user| !is_name(user)) {
+            return Err(format!("user is not a name of 1 to {MAX_NAME} bytes"));
+        }
+        // Neither could ever open anything.
+        if self.max_streams == Some(0) || self.max_seconds == Some(0) {
+            return Err("max_streams and max_seconds are at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_that_cannot_come_true_is_refused_at_once() {
+        let good = r#"{"host":"h1","target":"t","mode":"ro","max_streams":1,"max_seconds":60,"user":"ü"}"#;
+        assert_eq!(serde_json::from_str::<Wish>(good).unwrap().check(), Ok(()));
+        for (bad, word) in [
+            (r#"{"host":"h1","target":""}"#.to_owned(), "target"),
+            (r#"{"host":"h1","target":"a\nb"}"#.to_owned(), "target"),
+            (format!(r#"{{"host":"h1","target":"{}"}}"#, "x".repeat(257)), "target"),
+            (r#"{"host":"h1","target":"t","user":"\u0007"}"#.to_owned(), "user"),
+            (r#"{"host":"h1","target":"t","max_streams":0}"#.to_owned(), "max_streams"),
+            (r#"{"host":"h1","target":"t","max_seconds":0}"#.to_owned(), "max_seconds"),
+        ] {
+            let why = serde_json::from_str::<Wish>(&bad).unwrap().check().unwrap_err();
+            assert!(why.contains(word), "{bad}: {why}");
+        }
+        let misspelt = serde_json::from_str::<Wish>(r#"{"host":"h1","target":"t","max_second":5}"#);
+        assert!(misspelt.unwrap_err().to_string().contains("unknown field `max_second`"));
+    }
 }

@@ -85,13 +85,15 @@ async fn run(file: &Path, checked: Checked) -> Result<(), ExitError> {
     let platform = match platform {
         None => None,
         Some(platform) => {
-            let url = settings.public_urls.first().cloned().unwrap_or_default();
-            let started = Platform::start(platform, url, settings.host_wait).await.or_exit(Exit::Config)?;
-            Some(Arc::new(started))
+            let started = Platform::start(platform, advertised(&settings), settings.host_wait).await;
+            Some(Arc::new(started.or_exit(Exit::Config)?))
         }
     };
     let api = platform.clone().map(|platform| Arc::new(Mounted(platform)) as Arc<dyn Api>);
-    let metrics = Metrics::new("stream_relay");
+    let mut metrics = Metrics::new("stream_relay");
+    if let Some(platform) = &platform {
+        platform.register(metrics.registry("stream_platform"));
+    }
     let relay = Relay::new(settings, metrics, api, lifecycle.stopping()).or_exit(Exit::Config)?;
     let _watchdog = notify::Watchdog::start(|| Ok(()));
     notify::ready(&relay.status());
@@ -110,6 +112,11 @@ async fn run(file: &Path, checked: Checked) -> Result<(), ExitError> {
     Ok(())
 }
 
+/// The URL that the platform hands out.
+fn advertised(relay: &Settings) -> String {
+    relay.public_urls.first().cloned().unwrap_or_default()
+}
+
 /// The platform, as the relay's listener wants it.
 struct Mounted(Arc<Platform>);
 
@@ -119,7 +126,7 @@ impl Api for Mounted {
         request: Request<Incoming>,
         peer: IpAddr,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
-        Box::pin(async move { platform::api::answer(&self.0, request, peer).await })
+        Box::pin(async move { self.0.handle(request, peer).await })
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -174,9 +181,10 @@ impl Running {
 
     /// True: something has changed that needs a restart.
     fn reload(&self, checked: Checked) -> Result<bool, ExitError> {
+        let (url, host_wait) = (advertised(&checked.relay), checked.relay.host_wait);
         let relay = self.relay.reload(checked.relay)?;
         let platform = match (&self.platform, checked.platform) {
-            (Some(running), Some(settings)) => running.reload(settings),
+            (Some(running), Some(settings)) => running.reload(settings, url, host_wait),
             (None, None) => false,
             _ => true,
         };
