@@ -155,7 +155,7 @@ fn targets(settings: &Settings, as_json: bool) {
             info.name,
             info.kind,
             modes.join(","),
-            target.max_streams()
+            target.max_streams
         );
     }
 }
