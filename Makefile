@@ -36,5 +36,7 @@ install: build
 	install -d -m 0750 $(DESTDIR)/etc/stream-agent/config.d $(DESTDIR)/etc/stream-agent/targets.d
 	install -d -m 0750 $(DESTDIR)/etc/stream-agent/issuers.d $(DESTDIR)/etc/stream-relay/issuers.d
 	install -d -m 0750 $(DESTDIR)/etc/stream-relay/config.d
-	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/stream/README.md
-	install -m 0644 CHANGELOG.md LICENSE-MIT LICENSE-APACHE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/stream/
+	install -d $(DESTDIR)$(PREFIX)/share/doc/stream/docs/examples
+	install -m 0644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(PREFIX)/share/doc/stream/
+	install -m 0644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/stream/docs/
+	install -m 0644 docs/examples/* $(DESTDIR)$(PREFIX)/share/doc/stream/docs/examples/

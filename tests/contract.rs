@@ -50,3 +50,29 @@ fn refusal_codes_are_as_documented() {
     let coded: Vec<&str> = labels.map(|(_, rest)| rest.trim_end_matches("\",")).collect();
     assert_eq!(documented, coded);
 }
+
+/// The example with every key that is commented out in it.
+fn with_every_key(example: &str) -> toml::Table {
+    let is_key = |rest: &str| {
+        rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+    };
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if is_key(rest) => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    toml::from_str(&example.lines().map(line).collect::<String>()).unwrap()
+}
+
+#[test]
+fn every_key_of_the_shipped_relay_file_is_known_with_its_default() {
+    use stream::{platform, relay};
+    let every = with_every_key(relay::config::EXAMPLE);
+    let limits = every["limits"].clone();
+    let raw: relay::config::Raw<platform::config::Raw> = toml::Value::Table(every).try_into().unwrap();
+    assert!(raw.platform.is_some());
+    let only_limits = toml::Table::from_iter([("limits".to_owned(), limits)]);
+    let stated: relay::config::Raw<platform::config::Raw> =
+        toml::Value::Table(only_limits).try_into().unwrap();
+    let default = relay::config::Raw::<platform::config::Raw>::default();
+    assert_eq!(format!("{stated:?}"), format!("{default:?}"));
+}

@@ -41,8 +41,7 @@ pub struct Permit {
 impl Allowlist {
     /// A list of targets, and how many streams there may be at once over all of them.
     pub fn new(targets: Vec<Target>, limit: u32) -> Allowlist {
-        let targets =
-            targets.into_iter().map(|target| (target.name().to_owned(), Entry::new(target))).collect();
+        let targets = targets.into_iter().map(|target| (target.name.clone(), Entry::new(target))).collect();
         Allowlist(Arc::new(Mutex::new(State { targets, limit, open: HashMap::new() })))
     }
 
@@ -51,7 +50,7 @@ impl Allowlist {
         let mut state = self.lock();
         let mut old = std::mem::take(&mut state.targets);
         for target in targets {
-            let name = target.name().to_owned();
+            let name = target.name.clone();
             let entry = match old.remove(&name) {
                 Some(entry) if *entry.target == target => entry,
                 changed => {
@@ -92,15 +91,15 @@ impl Allowlist {
             let why = format!("target {name} takes no parameters, and `{}` was given", param.escape_debug());
             return Err(Refusal::new(Code::ParamsNotAllowed, why));
         }
-        let mode = mode.or(target.modes().first().copied()).unwrap_or(Mode::Ro);
-        if !target.modes().contains(&mode) {
+        let mode = mode.or(target.modes.first().copied()).unwrap_or(Mode::Ro);
+        if !target.modes.contains(&mode) {
             return Err(Refusal::new(Code::ModeNotAllowed, format!("target {name} cannot be opened {mode}")));
         }
         if total >= state.limit {
             return Err(Refusal::new(Code::Busy, format!("{} streams are open on this host", state.limit)));
         }
         let open = state.open.entry(name.to_owned()).or_default();
-        if *open >= target.max_streams() {
+        if *open >= target.max_streams {
             return Err(Refusal::new(
                 Code::Busy,
                 format!("target {name} has {open} streams open, its limit"),
@@ -139,7 +138,7 @@ impl Permit {
     /// # Errors
     /// Those of the target.
     pub async fn open(&self) -> Result<Opened, OpenError> {
-        self.target.open(self.mode).await
+        self.target.open(self.mode, None).await
     }
 
     /// The target.
@@ -161,10 +160,10 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.list.lock();
-        if let Some(open) = state.open.get_mut(self.target.name()) {
+        if let Some(open) = state.open.get_mut(&self.target.name) {
             *open -= 1;
             if *open == 0 {
-                state.open.remove(self.target.name());
+                state.open.remove(&self.target.name);
             }
         }
     }
@@ -172,7 +171,7 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::target::tests::target_named;
+    use super::super::target::testing::target_named;
     use super::*;
 
     fn list() -> Allowlist {

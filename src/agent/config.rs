@@ -18,7 +18,7 @@ use crate::protocol::grant::DEFAULT_LEEWAY;
 use crate::protocol::host::HostId;
 use crate::protocol::issuers::Issuers;
 
-use super::target::{RawTarget, Target};
+use super::target::Target;
 
 /// The shipped example, which is also `--print-default-config`.
 pub const EXAMPLE: &str = include_str!("../../packaging/agent/config.toml");
@@ -34,7 +34,7 @@ pub struct Raw {
     proxy: Option<RawProxy>,
     auth: RawAuth,
     limits: RawLimits,
-    target: BTreeMap<String, RawTarget>,
+    target: BTreeMap<String, toml::Table>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -202,9 +202,11 @@ impl Raw {
         }
         let mut targets = Vec::new();
         for (name, raw) in &self.target {
-            let checked = raw.check(name);
-            targets
-                .push(checked.map_err(|wrong| loaded.error_at(&["target", name, wrong.key], wrong.message))?);
+            let checked = Target::from_table(name, raw.clone());
+            targets.push(checked.map_err(|wrong| match &wrong.key {
+                Some(key) => loaded.error_at(&["target", name, key], wrong.message),
+                None => loaded.error_at(&["target", name], wrong.message),
+            })?);
         }
         let relay_ca = match &self.relay.ca_file {
             None => None,

@@ -55,7 +55,7 @@ impl Parked {
         session: Session,
         permit: Permit,
     ) -> Result<Parked, Refusal> {
-        let most = permit.target().max_streams();
+        let most = permit.target().max_streams;
         let max_streams = order.max_streams.map_or(most, |wanted| wanted.clamp(1, most));
         let leg = agent.dial(&order, max_streams, order.deadline).await?;
         let accepted = Accepted { agent: agent.clone(), order: Arc::new(order), session, max_streams };

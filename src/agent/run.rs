@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tracing::{error, info, warn};
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
 use crate::daemon::lifecycle::{Drained, Lifecycle};
-use crate::daemon::notify;
+use crate::daemon::{memory, notify};
 
 use super::Agent;
 use super::bus::Bus;
@@ -41,10 +41,17 @@ pub async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
         let status = status.clone();
         move || status.ready()
     };
-    let serving = tokio::spawn(bus.serve(agent.clone(), records, ready));
+    let mut serving = tokio::spawn(bus.serve(agent.clone(), records, ready));
     let reloads = tokio::spawn(reload(agent.clone(), lifecycle.reloads(), file.to_owned(), status.clone()));
     let counting = tokio::spawn(count(agent.clone(), status));
-    lifecycle.stopping().cancelled().await;
+    let stopping = lifecycle.stopping();
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        served = &mut serving => {
+            served.context("bus")??;
+            return Err(anyhow!("the connection to NATS ended")).or_exit(Exit::Unavailable);
+        }
+    }
     notify::stopping("draining");
     info!("stopping: {} streams may go on for {drain:?}", agent.allowlist.open());
     if lifecycle.drain(drain).await != Drained::Done {
@@ -81,8 +88,14 @@ fn announce(settings: &Settings) {
 }
 
 async fn count(agent: Arc<Agent>, status: Status) {
+    let mut before = 0;
     loop {
-        status.streams(agent.allowlist.open());
+        let open = agent.allowlist.open();
+        if open == 0 && before > 0 {
+            memory::give_back();
+        }
+        before = open;
+        status.streams(open);
         tokio::time::sleep(STATUS_EVERY).await;
     }
 }

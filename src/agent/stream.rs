@@ -16,7 +16,7 @@ use super::Agent;
 use super::allowlist::Permit;
 use super::order::Order;
 use super::stop::Stop;
-use super::target::{Exit, Opened, Window};
+use super::target::{Opened, Process, Window};
 
 /// How long a process may take to say how it ended after its output has.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -76,7 +76,7 @@ impl Stream {
         };
         self.agent.tell(self.record(Event::Started));
         let begun = Instant::now();
-        let Opened { output, input, resize, exit, half_close } = opened;
+        let Opened { output, input, resize, process, half_close } = opened;
         let control = self.linked.control;
         let at_eof = if half_close && control { AtEof::HalfClose } else { AtEof::End };
         let hear = |text: &str| match serde_json::from_str(text) {
@@ -91,7 +91,7 @@ impl Stream {
             Ok(FromClient::Unknown) | Err(_) => Heard::Nothing,
         };
         let local = Local { output, input, at_eof, notes: None };
-        let (outcome, parting) = bridge(leg, local, hear, last_words(exit, control), self.ended()).await;
+        let (outcome, parting) = bridge(leg, local, hear, last_words(process, control), self.ended()).await;
         self.agent.tell(Record {
             bytes_in: Some(outcome.bytes_in),
             bytes_out: Some(outcome.bytes_out),
@@ -126,7 +126,8 @@ impl Stream {
 
 /// How a process ended, for a client that understands it. Waits for it also if nobody is told, so that the
 /// process may end by itself.
-async fn last_words(exit: Option<Exit>, control: bool) -> Option<String> {
-    let status = tokio::time::timeout(LAST_WORDS, exit?).await.ok()?;
+async fn last_words(process: Option<Process>, control: bool) -> Option<String> {
+    let mut process = process?;
+    let status = tokio::time::timeout(LAST_WORDS, process.exit()).await.ok()?;
     control.then(|| to_text(&FromHost::Exit { code: status }))
 }

@@ -2,8 +2,10 @@
 
 mod api;
 mod carry;
+mod listen;
 mod local;
 pub mod open;
 mod terminal;
 #[cfg(test)]
 mod testing;
+mod url;

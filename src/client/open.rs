@@ -1,17 +1,13 @@
 //! `stream-relay open`: a URL, or a bridge from local tools to a target.
 
-use std::io::{IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
 use crate::daemon::secret::Secret;
@@ -22,22 +18,14 @@ use crate::link::reader::Text;
 use crate::link::socket::Socket;
 use crate::protocol::command::TargetInfo;
 use crate::protocol::control::SUBPROTOCOL;
-use crate::protocol::end::{Closing, End};
+use crate::protocol::end::End;
 use crate::protocol::mode::Mode;
 
 use super::api::{Api, Wish};
 use super::carry::{carry, finished, sizes};
 use super::local::Local;
 use super::terminal;
-
-/// The pause after an accept that failed: running out of descriptors must not make us spin.
-const COOL_DOWN: Duration = Duration::from_millis(100);
-
-/// How long streams may take to end in good order after a signal.
-const FAREWELLS: Duration = Duration::from_secs(3);
-
-/// The longest URL, in bytes.
-const MAX_URL: u64 = 16 * 1024;
+use super::url::read_url;
 
 /// What to open, and how.
 #[derive(Debug, ClapArgs)]
@@ -119,13 +107,13 @@ pub async fn run(args: Args, as_json: bool) -> Result<i32, ExitError> {
 }
 
 /// Where streams come from.
-enum Source {
+pub(super) enum Source {
     Platform { api: Box<Api>, wish: Wish },
     Url(String),
 }
 
-struct Opener {
-    source: Source,
+pub(super) struct Opener {
+    pub(super) source: Source,
     dialer: Dialer,
 }
 
@@ -205,85 +193,7 @@ impl Opener {
         }
     }
 
-    /// Accepts local connections until a signal.
-    async fn listen(self: Arc<Self>, address: &str, as_json: bool) -> Result<(), ExitError> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listen at {address}"));
-        let listener = listener.or_exit(Exit::Unavailable)?;
-        let bound = listener.local_addr().context("listen")?;
-        if !bound.ip().is_loopback() {
-            eprintln!("stream-relay: {bound} is not loopback: whoever reaches it reaches the target");
-        }
-        match as_json {
-            true => println!("{}", json!({ "listening": bound })),
-            false => println!("listening at {bound}"),
-        }
-        let mut interrupted = signal(SignalKind::interrupt()).context("signals")?;
-        let mut terminated = signal(SignalKind::terminate()).context("signals")?;
-        let stop = CancellationToken::new();
-        let mut accepting = std::pin::pin!(self.accept(listener, stop.clone()));
-        tokio::select! {
-            ended = &mut accepting => return ended,
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-        }
-        stop.cancel();
-        // A second signal is not waited for: the time is short enough.
-        tokio::time::timeout(FAREWELLS, accepting).await.unwrap_or(Ok(()))
-    }
-
-    /// Accepts until `stop`, and then waits for the streams to end.
-    async fn accept(
-        self: Arc<Self>,
-        listener: TcpListener,
-        stop: CancellationToken,
-    ) -> Result<(), ExitError> {
-        let streams = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => break,
-            };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    eprintln!("stream-relay: accept failed: {error}");
-                    tokio::time::sleep(COOL_DOWN).await;
-                    continue;
-                }
-            };
-            if let Source::Url(_) = self.source {
-                // The URL is good for one session: whoever comes second is refused at once.
-                drop(listener);
-                return self.serve(stream, &stop).await;
-            }
-            let (this, stop) = (self.clone(), stop.clone());
-            streams.spawn(async move {
-                if let Err(error) = this.serve(stream, &stop).await {
-                    eprintln!("stream-relay: {error}");
-                }
-            });
-        }
-        streams.close();
-        streams.wait().await;
-        Ok(())
-    }
-
-    async fn serve(&self, stream: TcpStream, stop: &CancellationToken) -> Result<(), ExitError> {
-        stream.set_nodelay(true).context("local connection")?;
-        let leg = tokio::select! {
-            leg = self.dial() => leg?,
-            () = stop.cancelled() => return Ok(()),
-        };
-        let (input, output) = stream.into_split();
-        let stopped = async {
-            stop.cancelled().await;
-            Closing::from(End::PeerLeft)
-        };
-        let (outcome, _) = carry(leg, input, output, None, stopped).await;
-        if stop.is_cancelled() { Ok(()) } else { finished(&outcome) }
-    }
-
-    async fn dial(&self) -> Result<Leg<Socket>, ExitError> {
+    pub(super) async fn dial(&self) -> Result<Leg<Socket>, ExitError> {
         let url = match &self.source {
             Source::Url(url) => url.clone(),
             // One stream is used, so no spare needs to be parked.
@@ -303,44 +213,16 @@ fn may_be_terminal(target: &TargetInfo, mode: Option<Mode>) -> bool {
     mode != Some(Mode::Ro) && !matches!(target.kind.as_str(), "tcp" | "unix" | "fifo" | "file")
 }
 
-fn read_url(file: &Path) -> Result<String, ExitError> {
-    let text = if file == Path::new("-") {
-        // A line, so that what follows it can be the stream's input: nothing is read ahead.
-        first_line(Unbuffered).context("standard input").or_exit(Exit::DataErr)?
-    } else {
-        let read = || format!("cannot read {}", file.display());
-        first_line(std::fs::File::open(file).with_context(read).or_exit(Exit::DataErr)?)
-            .with_context(read)
-            .or_exit(Exit::DataErr)?
-    };
-    Ok(text.trim().to_owned())
-}
-
-/// Standard input without the buffer that the standard library puts before it.
-struct Unbuffered;
-
-impl Read for Unbuffered {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        Ok(nix::unistd::read(std::io::stdin(), buffer)?)
-    }
-}
-
-/// Up to the first line break, byte by byte: what comes after it stays unread.
-fn first_line(source: impl Read) -> std::io::Result<String> {
-    let (mut line, mut byte, mut source) = (Vec::new(), [0], source.take(MAX_URL));
-    while source.read(&mut byte)? == 1 && byte != *b"\n" {
-        line.extend_from_slice(&byte);
-    }
-    String::from_utf8(line).map_err(|_| std::io::Error::other("not text"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use clap::Parser;
     use serde_json::Value;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::sync::CancellationToken;
 
     use super::super::testing::World;
     use super::*;
@@ -528,8 +410,6 @@ mod tests {
         ] {
             assert_eq!(Opener::new(&args(line).unwrap()).err().unwrap().exit, what);
         }
-        assert!(first_line(&b"url\nrest"[..]).is_ok_and(|line| line == "url"));
-        assert!(first_line(&b"\xff"[..]).is_err());
     }
 
     #[test]

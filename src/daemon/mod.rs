@@ -7,6 +7,7 @@ pub mod exit;
 pub mod lifecycle;
 pub mod listen;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod nats;
 pub mod notify;

@@ -3,15 +3,16 @@
 //! A websocket has no half-close of its own; between our own ends a control message carries it.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 use super::buffer;
 use super::credit::Credit;
-use super::leg::{Farewell, Leg, Parting, SILENT, farewell_after, from_peer};
+use super::leg::{Farewell, Halt, Leg, Parting, SILENT, code_of, farewell_after, from_peer};
 use super::pair::TURN;
 use super::pulse::{Beat, Pulse};
 use super::reader::{Event, Reader};
@@ -70,8 +71,9 @@ where
     W: AsyncWrite + Unpin,
 {
     let shared = Shared::default();
+    let wait = leg.limits.close_wait;
     let (why, farewell) = {
-        let down = down(&mut leg.reader, &leg.pulse, local.input, hear, &shared);
+        let mut down = pin!(down(&mut leg.reader, &leg.pulse, local.input, hear, &shared));
         let up = Up {
             output: local.output,
             at_eof: local.at_eof,
@@ -81,18 +83,50 @@ where
             beat: Beat::every(leg.limits.ping_interval),
             shared: &shared,
         };
-        tokio::select! {
-            why = stop => (why.clone(), Farewell::Say(why)),
-            ended = down => ended,
-            ended = up.run(last_words) => ended,
+        let mut up = pin!(up.run(last_words));
+        let first = tokio::select! {
+            why = stop => First::Side((why.clone(), Farewell::Say(why))),
+            ended = &mut down => First::Side(ended),
+            ended = &mut up => First::Up(ended),
+        };
+        match first {
+            First::Side(ended) => {
+                // A close frame can follow only a whole frame.
+                if ended.1 != Farewell::Gone {
+                    shared.halt.ask(None);
+                    let _ = timeout(wait, up).await;
+                }
+                ended
+            }
+            // A peer that takes no more may have said why, and have sent bytes before that.
+            First::Up(UpEnd::Broken(why)) => timeout(wait, down).await.unwrap_or((why, Farewell::Gone)),
+            First::Up(UpEnd::Ended(why)) => (why.clone(), Farewell::Say(why)),
+            First::Up(UpEnd::Gone(why)) => (why, Farewell::Gone),
         }
     };
     let (bytes_in, bytes_out) = (shared.from_peer.into_inner(), shared.to_peer.into_inner());
     (Outcome { bytes_in, bytes_out, closing: why }, Parting { leg, farewell })
 }
 
+enum First {
+    /// The peer ended, or `stop` said so.
+    Side((Closing, Farewell)),
+    Up(UpEnd),
+}
+
+/// How the way up ended.
+enum UpEnd {
+    /// The local output ended, or the pump was asked to.
+    Ended(Closing),
+    /// The connection failed.
+    Broken(Closing),
+    /// The peer is stalled or silent.
+    Gone(Closing),
+}
+
 #[derive(Default)]
 struct Shared {
+    halt: Halt,
     from_peer: AtomicU64,
     to_peer: AtomicU64,
     credit: Credit,
@@ -150,8 +184,8 @@ async fn down<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 }
             },
             Ok(Event::Close(close)) => {
-                let why = from_peer(close);
-                return (why.clone(), Farewell::Echo(why));
+                let echo = Farewell::Echo(code_of(&close));
+                return (from_peer(close), echo);
             }
             Ok(Event::Eof) => return (End::PeerLeft.into(), Farewell::Gone),
             Err(error) => {
@@ -175,21 +209,18 @@ struct Up<'a, R, W> {
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
     /// From the local output to the peer, and everything else that has to be sent.
-    async fn run(mut self, last_words: impl Future<Output = Option<String>>) -> (Closing, Farewell) {
+    async fn run(mut self, last_words: impl Future<Output = Option<String>>) -> UpEnd {
         match self.pump(last_words).await {
-            Ok(why) => (why.clone(), Farewell::Say(why)),
-            Err(Failed::Write(error)) => {
-                let why: Closing = error.into();
-                let farewell = farewell_after(&why);
-                (why, farewell)
-            }
-            Err(Failed::Silent) => (Closing::new(End::PeerLeft, SILENT), Farewell::Gone),
+            Ok(why) => UpEnd::Ended(why),
+            Err(Failed::Write(error @ WriteError::Io(_))) => UpEnd::Broken(error.into()),
+            Err(Failed::Write(error)) => UpEnd::Gone(error.into()),
+            Err(Failed::Silent) => UpEnd::Gone(Closing::new(End::PeerLeft, SILENT)),
         }
     }
 
     async fn pump(&mut self, last_words: impl Future<Output = Option<String>>) -> Result<Closing, Failed> {
-        let mut last_words = std::pin::pin!(last_words);
-        let mut due = std::pin::pin!(sleep_until(self.beat.due()));
+        let mut last_words = pin!(last_words);
+        let mut due = pin!(sleep_until(self.beat.due()));
         let mut state = State::Open;
         let mut turn = 0;
         loop {
@@ -197,8 +228,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
             let notes = &mut self.notes;
             tokio::select! {
                 biased;
+                _ = self.shared.halt.asked() => return Ok(End::PeerLeft.into()),
                 payload = self.pulse.owed() => self.writer.pong(payload).await?,
                 note = next_note(notes) => self.writer.text(note).await?,
+                // Before the output: a flood of it must not keep the ping from going out.
+                () = &mut due => {
+                    if !self.pulse.beat() {
+                        return Err(Failed::Silent);
+                    }
+                    self.beat.sent();
+                    due.as_mut().reset(self.beat.due());
+                    self.writer.ping().await?;
+                }
                 read = async { self.shared.credit.ready().await; buffer::read(output).await }, if state == State::Open => {
                     match read {
                         Ok((_, 0)) => state = match self.at_eof {
@@ -209,9 +250,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                             }
                         },
                         Ok((mut bytes, n)) => {
+                            // Before it is written: the peer may acknowledge the first half of a frame
+                            // while we write the second.
+                            self.shared.credit.sent(n as u64);
                             self.writer.bytes(&mut bytes[..n]).await?;
                             self.shared.to_peer.fetch_add(n as u64, Ordering::Relaxed);
-                            self.shared.credit.sent(n as u64);
                             turn += n;
                             if turn >= TURN {
                                 turn = 0;
@@ -229,14 +272,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                     return Ok(End::TargetEnded.into());
                 }
                 () = self.shared.peer_end(), if state == State::HalfClosed && self.at_eof == AtEof::HalfClose => return Ok(End::TargetEnded.into()),
-                () = &mut due => {
-                    if !self.pulse.beat() {
-                        return Err(Failed::Silent);
-                    }
-                    self.writer.ping().await?;
-                    self.beat.sent();
-                    due.as_mut().reset(self.beat.due());
-                }
             }
         }
     }

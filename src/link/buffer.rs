@@ -30,11 +30,24 @@ impl Buffer {
         let kept = FREE.with(|free| free.borrow_mut().pop());
         Buffer(kept.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice()))
     }
+
+    /// A buffer that begins with `bytes`; larger than usual if they need it.
+    pub fn holding(bytes: &[u8]) -> Buffer {
+        if bytes.len() > SIZE {
+            return Buffer(bytes.into());
+        }
+        let mut buffer = Buffer::lend();
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        buffer
+    }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.0);
+        if buffer.len() != SIZE {
+            return;
+        }
         // A thread that is ending has no pool left: then the buffer is simply freed.
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();

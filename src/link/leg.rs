@@ -1,6 +1,8 @@
 //! One websocket of a stream: its two halves, its pulse, and how it is held and ended.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::sync::OnceLock;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
@@ -61,8 +63,8 @@ pub enum Held<T> {
 pub enum Farewell {
     /// It does not know yet: say why, and wait for its answer.
     Say(Closing),
-    /// It said so itself: answer.
-    Echo(Closing),
+    /// It said so itself, with this code if it gave one: answer with the same.
+    Echo(Option<u16>),
     /// It is gone.
     Gone,
 }
@@ -110,7 +112,10 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
                         let closing = Closing::new(End::ProtocolError, "bytes before the streams were linked");
                         Held::Lost(closing.clone(), Farewell::Say(closing))
                     }
-                    Ok(Event::Close(close)) => Held::Lost(from_peer(close), Farewell::Echo(End::PeerLeft.into())),
+                    Ok(Event::Close(close)) => {
+                        let echo = Farewell::Echo(code_of(&close));
+                        Held::Lost(from_peer(close), echo)
+                    }
                     Ok(Event::Eof) => Held::Lost(End::PeerLeft.into(), Farewell::Gone),
                     Err(error) => lost(error.into()),
                 },
@@ -145,7 +150,14 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
                 payload = self.pulse.owed() => self.writer.pong(payload).await,
                 peeked = self.reader.peek(&self.pulse), if !has_spoken => match peeked {
                     Ok(false) => { has_spoken = true; Ok(()) }
-                    Ok(true) => return Err((End::PeerLeft.into(), Farewell::Echo(End::PeerLeft.into()))),
+                    Ok(true) => {
+                        // What was seen is still there to be taken.
+                        let farewell = match self.reader.next(&self.pulse).await {
+                            Ok(Event::Close(close)) => Farewell::Echo(code_of(&close)),
+                            _ => Farewell::Gone,
+                        };
+                        return Err((End::PeerLeft.into(), farewell));
+                    }
                     Err(error) => {
                         let closing: Closing = error.into();
                         let farewell = farewell_after(&closing);
@@ -178,8 +190,8 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
     pub async fn finish(mut self, farewell: Farewell) {
         match farewell {
             Farewell::Gone => {}
-            Farewell::Echo(closing) => {
-                if self.writer.close(&closing).await.is_ok() {
+            Farewell::Echo(code) => {
+                if self.writer.echo(code).await.is_ok() {
                     self.writer.shutdown().await;
                 }
             }
@@ -208,6 +220,11 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
 /// The reason given when pings went unanswered.
 pub(super) const SILENT: &str = "silent: two pings went unanswered";
 
+/// The code of a close frame.
+pub(super) fn code_of(close: &Option<(u16, String)>) -> Option<u16> {
+    close.as_ref().map(|(code, _)| *code)
+}
+
 /// The end that a peer's close frame stands for.
 pub(super) fn from_peer(close: Option<(u16, String)>) -> Closing {
     match close {
@@ -223,6 +240,24 @@ pub(super) fn from_peer(close: Option<(u16, String)>) -> Closing {
 fn lost<T>(closing: Closing) -> Held<T> {
     let farewell = farewell_after(&closing);
     Held::Lost(closing, farewell)
+}
+
+/// Asks a pump to end between two frames, so that a close frame can still follow.
+///
+/// It wakes nobody: pumps are polled by the same task that asks them.
+#[derive(Debug, Default)]
+pub(super) struct Halt(OnceLock<Option<Closing>>);
+
+impl Halt {
+    /// With a closing, the pump itself sends it, at its first chance.
+    pub(super) fn ask(&self, closing: Option<&Closing>) {
+        // Who asked first decides.
+        let _ = self.0.set(closing.cloned());
+    }
+
+    pub(super) async fn asked(&self) -> Option<&Closing> {
+        poll_fn(|_| self.0.get().map_or(Poll::Pending, |closing| Poll::Ready(closing.as_ref()))).await
+    }
 }
 
 /// What a peer is told after an error on its own leg.

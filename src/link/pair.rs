@@ -4,15 +4,17 @@
 //! never blocks what is typed.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
-use super::leg::{Farewell, Leg, Parting, SILENT, farewell_after, from_peer};
+use super::leg::{Farewell, Halt, Leg, Parting, SILENT, code_of, farewell_after, from_peer};
 use super::pulse::{Beat, Pulse};
-use super::reader::{Event, Reader};
-use super::writer::Writer;
+use super::reader::{Event, ReadError, Reader};
+use super::writer::{WriteError, Writer};
 use crate::protocol::end::{Closing, End, Outcome};
 
 /// Bytes after which a busy stream lets others run: twice the largest piece.
@@ -31,39 +33,50 @@ where
     C: AsyncRead + AsyncWrite,
 {
     let (bytes_in, bytes_out) = (AtomicU64::new(0), AtomicU64::new(0));
+    let halt = Halt::default();
     let (why, for_host, for_client) = {
         let inward = Pump {
             from: &mut client.reader,
             from_pulse: &client.pulse,
+            from_client: true,
             to: &mut host.writer,
             to_pulse: &host.pulse,
             beat: Beat::every(host.limits.ping_interval),
             pass_text: true,
             count: &bytes_in,
+            halt: &halt,
         };
         let outward = Pump {
             from: &mut host.reader,
             from_pulse: &host.pulse,
+            from_client: false,
             to: &mut client.writer,
             to_pulse: &client.pulse,
             beat: Beat::every(client.limits.ping_interval),
             pass_text: client_speaks_control,
             count: &bytes_out,
+            halt: &halt,
         };
-        tokio::select! {
-            why = stop => (why.clone(), Farewell::Say(why.clone()), Farewell::Say(why)),
-            ended = inward.run() => {
-                // Only a host's code means something to the other side.
-                let why = match ended.from {
-                    Farewell::Echo(_) => Closing::new(End::PeerLeft, "the client left"),
-                    _ => ended.why,
-                };
-                let for_host = for_other(&ended.to, &why);
-                (why, for_host, ended.from)
+        let (mut inward, mut outward) = (pin!(inward.run()), pin!(outward.run()));
+        let first = tokio::select! {
+            why = stop => Err(why),
+            ended = &mut inward => Ok((ended, true)),
+            ended = &mut outward => Ok((ended, false)),
+        };
+        match first {
+            Ok((ended, true)) => {
+                let (why, from, to) = settle(ended, outward, &halt, client.limits.close_wait).await;
+                (why, to, from)
             }
-            ended = outward.run() => {
-                let for_client = for_other(&ended.to, &ended.why);
-                (ended.why, ended.from, for_client)
+            Ok((ended, false)) => settle(ended, inward, &halt, host.limits.close_wait).await,
+            Err(why) => {
+                halt.ask(Some(&why));
+                let (inward, outward) = tokio::join!(
+                    timeout(host.limits.close_wait, inward),
+                    timeout(client.limits.close_wait, outward),
+                );
+                let say = Farewell::Say(why.clone());
+                (why, known(say.clone(), outward.ok()), known(say, inward.ok()))
             }
         }
     };
@@ -72,91 +85,159 @@ where
     (outcome, Parting { leg: host, farewell: for_host }, Parting { leg: client, farewell: for_client })
 }
 
-/// What the receiving side is told about an end that was not its own doing.
-fn for_other(own: &Farewell, why: &Closing) -> Farewell {
-    match own {
-        Farewell::Say(_) if matches!(why.end, End::ProtocolError | End::TooLarge) => {
-            Farewell::Say(End::PeerLeft.into())
+/// Brings the other pump to its end after one has ended: why, and how to take leave of the two
+/// sides of the first.
+async fn settle(
+    first: Ended,
+    other: impl Future<Output = Ended>,
+    halt: &Halt,
+    wait: Duration,
+) -> (Closing, Farewell, Farewell) {
+    if first.from == Farewell::Gone {
+        return (first.why, first.from, first.to);
+    }
+    // A side that takes no more may have said why, and have sent bytes before that: they come first.
+    if !first.broken {
+        halt.ask(None);
+    }
+    match timeout(wait, other).await {
+        Ok(other) if first.broken => (other.why, other.to, other.from),
+        // Both sides closed at once: the host's reason is the better one.
+        Ok(other) if first.from_client && matches!(other.from, Farewell::Echo(_)) => {
+            (other.why, first.from, other.from)
         }
-        Farewell::Say(_) => Farewell::Say(why.clone()),
-        other => other.clone(),
+        other => (first.why, first.from, known(first.to, other.ok())),
+    }
+}
+
+/// How to take leave of a side, where the pump that reads it may know better by now.
+fn known(decided: Farewell, reading: Option<Ended>) -> Farewell {
+    match reading.map(|reading| reading.from) {
+        Some(known @ (Farewell::Echo(_) | Farewell::Gone)) => known,
+        _ => decided,
     }
 }
 
 struct Pump<'a, R, W> {
     from: &'a mut Reader<R>,
     from_pulse: &'a Pulse,
+    from_client: bool,
     to: &'a mut Writer<W>,
     to_pulse: &'a Pulse,
     /// When to ping the side that is written to.
     beat: Beat,
     pass_text: bool,
     count: &'a AtomicU64,
+    halt: &'a Halt,
 }
 
 /// How one direction ended, and how to take leave of its two sides.
 struct Ended {
     why: Closing,
+    from_client: bool,
     from: Farewell,
     to: Farewell,
+    /// The side that is written to failed; what it sent before may still be readable.
+    broken: bool,
+}
+
+enum Next<'a> {
+    Halt(Option<&'a Closing>),
+    Pong(Vec<u8>),
+    Beat,
+    Event(Result<Event<'a>, ReadError>),
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
     async fn run(mut self) -> Ended {
-        let mut due = std::pin::pin!(sleep_until(self.beat.due()));
+        let mut due = pin!(sleep_until(self.beat.due()));
         let mut turn = 0;
         loop {
             self.from_pulse.listening(true);
-            let written = tokio::select! {
+            let next = tokio::select! {
                 biased;
-                payload = self.to_pulse.owed() => self.to.pong(payload).await,
-                event = self.from.next(self.from_pulse) => {
-                    self.from_pulse.listening(false);
-                    match event {
-                        Ok(Event::Bytes(bytes)) => {
-                            turn += bytes.len();
-                            self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                            let written = self.to.bytes(bytes).await;
-                            if turn >= TURN {
-                                turn = 0;
-                                tokio::task::yield_now().await;
-                            }
-                            written
-                        }
-                        Ok(Event::Text(text)) if self.pass_text => self.to.text(text).await,
-                        Ok(Event::Text(_)) => Ok(()),
-                        Ok(Event::Close(close)) => return from_side(from_peer(close), true),
-                        Ok(Event::Eof) => return from_side(End::PeerLeft.into(), false),
-                        Err(error) => {
-                            let why: Closing = error.into();
-                            return Ended { from: farewell_after(&why), to: say(&why), why };
-                        }
+                closing = self.halt.asked() => Next::Halt(closing),
+                payload = self.to_pulse.owed() => Next::Pong(payload),
+                // Before the bytes: a flood of them must not keep the ping from going out.
+                () = &mut due => Next::Beat,
+                event = self.from.next(self.from_pulse) => Next::Event(event),
+            };
+            // While we write, nobody reads: silence proves nothing then.
+            self.from_pulse.listening(false);
+            let written = match next {
+                Next::Halt(closing) => {
+                    if let Some(closing) = closing {
+                        // If it cannot be sent, taking leave finds that out too.
+                        let _ = self.to.close(closing).await;
                     }
+                    return self.ended(End::PeerLeft.into(), None, None);
                 }
-                () = &mut due => {
+                Next::Pong(payload) => self.to.pong(payload).await,
+                Next::Beat => {
                     if !self.to_pulse.beat() {
-                        let why = Closing::new(End::PeerLeft, SILENT);
-                        return Ended { from: say(&why), to: Farewell::Gone, why };
+                        return self.ended(Closing::new(End::PeerLeft, SILENT), None, Some(Farewell::Gone));
                     }
-                    let written = self.to.ping().await;
                     self.beat.sent();
                     due.as_mut().reset(self.beat.due());
+                    self.to.ping().await
+                }
+                Next::Event(Ok(Event::Bytes(bytes))) => {
+                    turn += bytes.len();
+                    self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    let written = self.to.bytes(bytes).await;
+                    if turn >= TURN {
+                        turn = 0;
+                        tokio::task::yield_now().await;
+                    }
                     written
+                }
+                Next::Event(Ok(Event::Text(text))) if self.pass_text => self.to.text(text).await,
+                Next::Event(Ok(Event::Text(_))) => Ok(()),
+                Next::Event(Ok(Event::Close(close))) => {
+                    let echo = Farewell::Echo(code_of(&close));
+                    // Only a host's code means something to the other side.
+                    let why = if self.from_client {
+                        Closing::new(End::PeerLeft, "the client left")
+                    } else {
+                        from_peer(close)
+                    };
+                    return self.pass_on(why, echo).await;
+                }
+                Next::Event(Ok(Event::Eof)) => {
+                    return self.pass_on(End::PeerLeft.into(), Farewell::Gone).await;
+                }
+                Next::Event(Err(error)) => {
+                    let why: Closing = error.into();
+                    let from = farewell_after(&why);
+                    return self.pass_on(why, from).await;
                 }
             };
             if let Err(error) = written {
+                let broken = matches!(error, WriteError::Io(_));
                 let why: Closing = error.into();
-                return Ended { from: say(&why), to: farewell_after(&why), why };
+                let to = farewell_after(&why);
+                return Ended { broken, ..self.ended(why, None, Some(to)) };
             }
         }
     }
-}
 
-fn say(why: &Closing) -> Farewell {
-    Farewell::Say(why.clone())
-}
+    /// The reading side ended, and everything it sent is out: tells the other side at once.
+    async fn pass_on(self, why: Closing, from: Farewell) -> Ended {
+        let told = match why.end {
+            // That was not its own doing.
+            End::ProtocolError | End::TooLarge => End::PeerLeft.into(),
+            _ => why.clone(),
+        };
+        let to = match self.to.close(&told).await {
+            Ok(()) => Farewell::Say(told),
+            Err(_) => Farewell::Gone,
+        };
+        self.ended(why, Some(from), Some(to))
+    }
 
-fn from_side(why: Closing, with_close: bool) -> Ended {
-    let from = if with_close { Farewell::Echo(why.clone()) } else { Farewell::Gone };
-    Ended { to: say(&why), from, why }
+    fn ended(&self, why: Closing, from: Option<Farewell>, to: Option<Farewell>) -> Ended {
+        let say = || Farewell::Say(why.clone());
+        let (from, to) = (from.unwrap_or_else(say), to.unwrap_or_else(say));
+        Ended { from, to, why, from_client: self.from_client, broken: false }
+    }
 }

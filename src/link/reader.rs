@@ -132,13 +132,7 @@ enum Step {
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// Reads from `io`, after what was received together with the handshake.
     pub fn new(io: R, early: &[u8], role: Role, text: Text, sizes: Sizes) -> Reader<R> {
-        // The handshake's own buffer is bounded well below ours; see `upgrade` and `dial`.
-        let early = &early[..early.len().min(buffer::SIZE)];
-        let buffer = (!early.is_empty()).then(|| {
-            let mut buffer = Buffer::lend();
-            buffer[..early.len()].copy_from_slice(early);
-            buffer
-        });
+        let buffer = (!early.is_empty()).then(|| Buffer::holding(early));
         Reader {
             io,
             role,
@@ -235,7 +229,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         loop {
             if let Some(payload) = &mut self.payload {
                 let is_note = self.text == Text::Messages && self.message.as_ref().is_some_and(|m| m.is_text);
-                let n = usize::try_from(payload.left).unwrap_or(usize::MAX).min(self.raw.len());
+                // What came with the handshake may be more than one piece.
+                let room = buffer::SIZE - piece.as_ref().map_or(0, Range::len);
+                let n = usize::try_from(payload.left).unwrap_or(usize::MAX).min(self.raw.len()).min(room);
                 let arrived = self.raw.start..self.raw.start + n;
                 if let Some(mask) = payload.mask {
                     payload.phase = frame::apply_mask(&mut buffer[arrived.clone()], mask, payload.phase);
@@ -266,8 +262,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     }
                 }
             }
-            let Some((header, header_len)) = frame::parse(&buffer[self.raw.clone()], self.role)? else {
-                break;
+            let (header, header_len) = match frame::parse(&buffer[self.raw.clone()], self.role) {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) => break,
+                // What came before the mistake is delivered before it.
+                Err(_) if piece.is_some() => break,
+                Err(error) => return Err(error.into()),
             };
             if header.opcode.is_control() {
                 // A control frame's payload is at most 125 bytes: it is awaited whole.
@@ -293,27 +293,29 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if piece.is_some() && begins_note {
                 break;
             }
+            match self.begin(header) {
+                Err(_) if piece.is_some() => break,
+                begun => begun?,
+            }
             self.raw.start += header_len;
-            self.begin(header)?;
         }
         Ok(piece.map(Step::Bytes))
     }
 
-    /// A data frame begins: the order of fragments, and the limits.
+    /// A data frame begins: the order of fragments, and the limits. An error changes nothing.
     fn begin(&mut self, header: Header) -> Result<(), ReadError> {
-        let message = match (&mut self.message, header.opcode) {
-            (Some(message), Opcode::Continuation) => message,
-            (None, Opcode::Text | Opcode::Binary) => {
-                self.message.insert(Message { is_text: header.opcode == Opcode::Text, len: 0 })
-            }
+        let (is_text, before) = match (&self.message, header.opcode) {
+            (Some(message), Opcode::Continuation) => (message.is_text, message.len),
+            (None, Opcode::Text | Opcode::Binary) => (header.opcode == Opcode::Text, 0),
             _ => return Err(FrameError::Fragment.into()),
         };
-        message.len = message.len.saturating_add(header.len);
-        let is_note = message.is_text && self.text == Text::Messages;
+        let len = before.saturating_add(header.len);
+        let is_note = is_text && self.text == Text::Messages;
         let most = if is_note { MAX_CONTROL as u64 } else { self.sizes.message };
-        if header.len > self.sizes.frame || message.len > most {
+        if header.len > self.sizes.frame || len > most {
             return Err(ReadError::TooLarge);
         }
+        self.message = Some(Message { is_text, len });
         self.payload = Some(Payload { left: header.len, mask: header.mask, phase: 0, fin: header.fin });
         Ok(())
     }

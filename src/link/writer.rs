@@ -48,14 +48,24 @@ pub struct Writer<W> {
     io: W,
     role: Role,
     stall: Duration,
-    /// A frame was begun and not finished: nothing that is sent now would be understood.
-    torn: bool,
+    state: State,
+}
+
+/// What may still be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Frames.
+    Open,
+    /// Nothing: a frame was begun and not finished, so nothing that follows would be understood.
+    Torn,
+    /// Nothing: the close frame is out (RFC 6455 section 5.5.1).
+    Closed,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Writes to `io`; a peer that takes no byte for `stall` is given up.
     pub fn new(io: W, role: Role, stall: Duration) -> Writer<W> {
-        Writer { io, role, stall, torn: false }
+        Writer { io, role, stall, state: State::Open }
     }
 
     /// Sends a piece of the byte stream as one binary message. A client's payload is masked in place.
@@ -90,22 +100,31 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.frame(Opcode::Pong, &mut payload).await
     }
 
-    /// Sends the close frame. After a torn frame it could not be understood, and nothing is sent.
+    /// Sends the close frame, once. After a torn frame it could not be understood, and nothing is sent.
     ///
     /// # Errors
     /// See [`WriteError`].
     pub async fn close(&mut self, closing: &Closing) -> Result<(), WriteError> {
-        if self.torn {
-            return Ok(());
-        }
         let mut payload = closing.end.code().to_be_bytes().to_vec();
         payload.extend_from_slice(cut(&closing.reason, MAX_CONTROL_PAYLOAD - 2).as_bytes());
-        self.frame(Opcode::Close, &mut payload).await
+        self.last(&mut payload).await
+    }
+
+    /// Answers the peer's close frame with the same code, or with none if it gave none: the codes
+    /// 1005 and 1006 stand for what was not on the wire and never get there.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn echo(&mut self, code: Option<u16>) -> Result<(), WriteError> {
+        match code.filter(|code| frame::may_be_sent(*code)) {
+            Some(code) => self.last(&mut code.to_be_bytes()).await,
+            None => self.last(&mut []).await,
+        }
     }
 
     /// Whether a frame was begun and not finished.
     pub fn is_torn(&self) -> bool {
-        self.torn
+        self.state == State::Torn
     }
 
     /// Ends the connection's sending direction; for TLS with its own farewell.
@@ -114,14 +133,25 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let _ = timeout(self.stall, self.io.shutdown()).await;
     }
 
+    async fn last(&mut self, payload: &mut [u8]) -> Result<(), WriteError> {
+        if self.state == State::Open {
+            self.frame(Opcode::Close, payload).await?;
+            self.state = State::Closed;
+        }
+        Ok(())
+    }
+
     async fn frame(&mut self, opcode: Opcode, payload: &mut [u8]) -> Result<(), WriteError> {
+        if self.state != State::Open {
+            return Err(WriteError::Io(io::ErrorKind::BrokenPipe.into()));
+        }
         let mask = (self.role == Role::Client).then(random_bytes);
         if let Some(mask) = mask {
             frame::apply_mask(payload, mask, 0);
         }
         let (header, header_len) =
             frame::encode(Header { fin: true, opcode, len: payload.len() as u64, mask });
-        self.torn = true;
+        self.state = State::Torn;
         let mut header = &header[..header_len];
         let mut payload: &[u8] = payload;
         while !header.is_empty() || !payload.is_empty() {
@@ -141,7 +171,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             Ok(flushed) => flushed.map_err(WriteError::Io)?,
             Err(_) => return Err(WriteError::Stalled(self.stall)),
         }
-        self.torn = false;
+        self.state = State::Open;
         Ok(())
     }
 }

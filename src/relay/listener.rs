@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +70,10 @@ impl Listener {
                 Ok(Listener::Tcp(TcpListener::bind(address).await.with_context(listen)?))
             }
             ListenAddress::Unix(path) => {
-                // A file that a killed relay left behind answers nobody.
-                if UnixStream::connect(path).await.is_err() {
+                // A socket that a killed relay left behind answers nobody. Nothing else is removed.
+                let is_socket =
+                    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+                if is_socket && UnixStream::connect(path).await.is_err() {
                     let _ = std::fs::remove_file(path);
                 }
                 let listener = UnixListener::bind(path).with_context(listen)?;

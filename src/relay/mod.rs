@@ -161,10 +161,15 @@ impl Relay {
         self.api.as_ref().map_or(Ok(()), |api| api.ready())
     }
 
+    /// Streams that are linked now.
+    pub fn streams(&self) -> i64 {
+        self.metrics.streams.get()
+    }
+
     /// For the status line: parked hosts, waiting clients, linked streams.
     pub fn status(&self) -> String {
         let (hosts, clients) = self.rendezvous.counts();
-        format!("{} streams, {hosts} hosts parked, {clients} clients waiting", self.metrics.streams.get())
+        format!("{} streams, {hosts} hosts parked, {clients} clients waiting", self.streams())
     }
 
     fn settings(&self) -> Arc<Settings> {

@@ -117,7 +117,7 @@ async fn what_cannot_be_opened_is_said_to_the_client_without_addresses() {
     let world = World::with(TARGETS).await;
     let mut client = world.open("nowhere").await;
     assert_eq!(client.closed_with(4502).await, "host could not open the target");
-    world.agent().says("127.0.0.1:1: connection refused").await;
+    world.agent().says("connection refused on 127.0.0.1:1").await;
 }
 
 #[tokio::test]

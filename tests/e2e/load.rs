@@ -208,12 +208,12 @@ async fn a_thousand_sessions_leave_nothing_behind() {
 
     let first = round(&world, before, ONE).await;
     let second = round(&world, before, MORE).await;
-    for i in 0..2 {
-        // The allocator keeps what the fullest moment took: at most a buffer for each way of each stream.
-        let buffers = 2 * 64 * SESSIONS as u64;
-        assert!(first[i].rss_kib < before[i].rss_kib + buffers, "{first:?} after {before:?}");
-        // But that once: what was lost would be lost again.
-        assert!(second[i].rss_kib < first[i].rss_kib + (40 << 10), "{second:?} after {first:?}");
-    }
+    // What a busy moment took goes back to the system.
+    let is_back = || both().iter().zip(before).all(|(now, before)| now.rss_kib < before.rss_kib + (16 << 10));
+    within(LONG, is_back, || format!("{:?}, before {before:?}", both())).await;
+    println!(
+        "at rest, agent and relay: {:?}, before {before:?}, after the rounds {first:?} {second:?}",
+        both()
+    );
     echo.abort();
 }

@@ -19,6 +19,5 @@ mod load;
 mod outages;
 mod platforms;
 mod proxies;
-mod screens;
 mod settings;
 mod tools;

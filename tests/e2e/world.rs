@@ -51,6 +51,7 @@ pub fn parts_cache() -> PathBuf {
 }
 
 /// A script of `tests/parts`.
+#[allow(dead_code, reason = "used by tests/screens.rs")]
 pub fn part(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parts").join(name)
 }

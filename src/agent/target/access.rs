@@ -1,50 +1,150 @@
-//! Opening what is on a file system, and saying what would help when that fails.
+//! Opening a path so that symbolic links cannot lead elsewhere, and saying what would mend a failure.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
 
-use super::OpenError;
+use super::opened::OpenError;
 
-/// Opens a path for reading without blocking. Unless `follow_symlinks`, no part of the path may be a
-/// symbolic link: whoever may write to a log's folder must not be able to point us elsewhere.
-pub fn open(path: &Path, follow_symlinks: bool) -> Result<File, OpenError> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let resolve = if follow_symlinks { ResolveFlag::empty() } else { ResolveFlag::RESOLVE_NO_SYMLINKS };
-    let how = OpenHow::new().flags(flags).resolve(resolve);
-    match openat2(AT_FDCWD, path, how) {
-        Ok(file) => Ok(File::from(file)),
-        Err(nix::Error::ELOOP) if !follow_symlinks => Err(OpenError::failed(format!(
-            "{} leads through a symbolic link: write the real path, or set follow_symlinks = true",
-            path.display()
-        ))),
-        Err(error) => Err(failed(path, &error.into())),
+/// Opens `path` without following any symbolic link.
+pub(super) fn open_unlinked(path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    Ok(openat2(AT_FDCWD, path, how)?)
+}
+
+/// Opens for reading; never waits for a writer, a lock or a terminal.
+pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+    Ok(open_unlinked(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?.into())
+}
+
+/// What the caller wanted to do when it was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Read,
+    Connect,
+    Run,
+}
+
+/// Why `path` could not be used, with what would mend it. Asks the file system and the user database.
+pub(super) fn explain(path: &Path, need: Need, error: &io::Error) -> OpenError {
+    let shown = path.display();
+    OpenError::failed(match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES | Errno::EPERM) => permission_denied(path, need),
+        Some(Errno::ENOENT) => format!("{shown} does not exist"),
+        Some(Errno::ELOOP) => symbolic_link(path),
+        Some(Errno::ECONNREFUSED) => format!("connection refused on {shown}: nothing listens there"),
+        _ => format!("{shown}: {error}"),
+    })
+}
+
+/// `path` is there, but is something else than the owner's `kind` says.
+pub(super) fn wrong_type(path: &Path, wanted: &str, metadata: &Metadata) -> OpenError {
+    let kind = metadata.file_type();
+    let found = match () {
+        () if kind.is_file() => "a regular file",
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a fifo",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_symlink() => "a symbolic link",
+        () => "a device",
+    };
+    OpenError::failed(format!("{} is {found}, not {wanted}", path.display()))
+}
+
+fn symbolic_link(path: &Path) -> String {
+    let shown = path.display();
+    match fs::canonicalize(path) {
+        Ok(real) => format!(
+            "{shown} leads through a symbolic link: name {} instead, or set follow_symlinks = true",
+            real.display()
+        ),
+        Err(_) => format!("{shown} leads through a symbolic link that ends nowhere"),
     }
 }
 
-/// What failed on a path, with the line that mends it where there is one.
-pub fn failed(path: &Path, error: &io::Error) -> OpenError {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => hint(path),
-        io::ErrorKind::ConnectionRefused => Some("nobody listens there: is it running?".into()),
-        _ => None,
+fn permission_denied(path: &Path, need: Need) -> String {
+    let shown = path.display();
+    let closed = path.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev().find(|dir| {
+        // A directory that is not there is no answer to "who may enter it".
+        dir.exists() && access(*dir, AccessFlags::X_OK).is_err()
+    });
+    let (what, bits, place) = match (closed, need) {
+        (Some(dir), _) => ("enter", 0o010, dir),
+        (None, Need::Read) => ("read", 0o040, path),
+        (None, Need::Connect) => ("write to", 0o020, path),
+        (None, Need::Run) => ("run", 0o010, path),
     };
-    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-    OpenError::failed(format!("{}: {error}{hint}", path.display()))
+    match fs::metadata(place) {
+        Ok(metadata) => {
+            format!("permission denied on {shown}: {}", remedy(place, what, bits, &Owner::of(&metadata)))
+        }
+        Err(_) => format!("permission denied on {shown}"),
+    }
 }
 
-/// The nearest thing on the path that we may look at says who may open it.
-fn hint(path: &Path) -> Option<String> {
-    let (seen, meta) = path.ancestors().find_map(|part| Some((part, std::fs::metadata(part).ok()?)))?;
-    let user = User::from_uid(Uid::from_raw(meta.uid())).ok()??.name;
-    let group = Group::from_gid(Gid::from_raw(meta.gid())).ok()??.name;
-    let mode = meta.mode() & 0o777;
-    Some(format!(
-        "{} belongs to {user}:{group}, mode {mode:04o}; a drop-in with SupplementaryGroups={group} may help",
-        seen.display()
-    ))
+struct Owner {
+    user: String,
+    group: String,
+    mode: u32,
+}
+
+impl Owner {
+    fn of(metadata: &Metadata) -> Owner {
+        let user = User::from_uid(Uid::from_raw(metadata.uid())).ok().flatten();
+        let group = Group::from_gid(Gid::from_raw(metadata.gid())).ok().flatten();
+        Owner {
+            user: user.map_or(metadata.uid().to_string(), |user| user.name),
+            group: group.map_or(metadata.gid().to_string(), |group| group.name),
+            mode: metadata.mode() & 0o7777,
+        }
+    }
+}
+
+fn remedy(place: &Path, what: &str, bits: u32, owner: &Owner) -> String {
+    let Owner { user, group, mode } = owner;
+    let place = place.display();
+    let belongs = format!("{place} belongs to {user}:{group} with mode {mode:04o}");
+    match () {
+        () if mode & bits == bits => format!(
+            "{belongs}; add the service user to group {group} (a drop-in with SupplementaryGroups={group})"
+        ),
+        () if mode & (bits >> 3) == bits >> 3 => {
+            format!(
+                "{belongs}, which allows it: a security module or a mount may forbid it (see the kernel's log)"
+            )
+        }
+        () => format!("{belongs}, so not even its group may {what} it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_group_that_would_help() {
+        let owner = |mode| Owner { user: "libvirt-qemu".into(), group: "kvm".into(), mode };
+        let path = Path::new("/run/vm.sock");
+        assert_eq!(
+            remedy(path, "write to", 0o020, &owner(0o660)),
+            "/run/vm.sock belongs to libvirt-qemu:kvm with mode 0660; add the service user to group kvm \
+             (a drop-in with SupplementaryGroups=kvm)"
+        );
+        assert!(
+            remedy(path, "write to", 0o020, &owner(0o600)).ends_with("not even its group may write to it")
+        );
+        assert!(remedy(path, "write to", 0o020, &owner(0o602)).contains("security module"));
+    }
+
+    #[test]
+    fn a_missing_path_is_said_in_words() {
+        let error = explain(Path::new("/nowhere/x"), Need::Read, &Errno::ENOENT.into());
+        assert_eq!(error.message, "/nowhere/x does not exist");
+    }
 }

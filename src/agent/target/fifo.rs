@@ -1,87 +1,129 @@
-//! A FIFO that some program writes its log into. Read-only, and outlives its writers.
+//! A named pipe that some program writes to: a serial console's output, a log.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use nix::fcntl::OFlag;
+use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe::Receiver;
 
-use super::{OpenError, Opened, Wrong, absolute, access};
+use super::access::{Need, explain, open_to_read, open_unlinked, wrong_type};
+use super::config::{TargetConfigError, absolute_file};
+use super::kind::Settings;
+use super::opened::{OpenError, Opened, Window, blocking};
+use crate::protocol::mode::Mode;
 
-/// What is written.
+/// As written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Raw {
-    path: String,
+pub(super) struct Raw {
+    path: PathBuf,
     #[serde(default)]
     follow_symlinks: bool,
 }
 
-impl Raw {
-    pub(super) fn check(&self) -> Result<Fifo, Wrong> {
-        Ok(Fifo { path: absolute("path", &self.path)?, follow_symlinks: self.follow_symlinks })
-    }
-}
-
-/// A checked FIFO target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fifo {
+/// Checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fifo {
     path: PathBuf,
     follow_symlinks: bool,
 }
 
+impl Settings for Fifo {
+    const NAME: &'static str = "fifo";
+    /// Two readers of one pipe would each get a part of the bytes.
+    const MAX_STREAMS: u32 = 1;
+    const MOST_STREAMS: u32 = 1;
+    type Raw = Raw;
+
+    fn check(raw: Raw) -> Result<Fifo, TargetConfigError> {
+        Ok(Fifo { path: absolute_file("path", raw.path)?, follow_symlinks: raw.follow_symlinks })
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Ro]
+    }
+
+    async fn open(&self, _mode: Mode, _window: Option<Window>) -> Result<Opened, OpenError> {
+        let fifo = self.clone();
+        let (fifo, file) = blocking(move || fifo.open_end().map(|file| (fifo, file))).await?;
+        let end = Receiver::from_file(file).map_err(|error| OpenError::system(fifo.path.display(), error))?;
+        Ok(Opened::read_only(Writers { fifo, end }))
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        let fifo = self.clone();
+        blocking(move || fifo.look()).await
+    }
+}
+
 impl Fifo {
-    pub(super) fn open(&self) -> Result<Opened, OpenError> {
-        let pipe = self.receiver()?;
-        Ok(Opened::read_only(Box::new(Lines { fifo: self.clone(), pipe })))
-    }
-
-    pub(super) fn probe(&self) -> Result<String, OpenError> {
-        self.file().map(|_| "opened and closed".into())
-    }
-
-    fn file(&self) -> Result<File, OpenError> {
-        let file = access::open(&self.path, self.follow_symlinks)?;
-        let meta = file.metadata().map_err(|error| access::failed(&self.path, &error))?;
-        if !meta.file_type().is_fifo() {
-            return Err(OpenError::failed(format!("{} is not a FIFO", self.path.display())));
+    /// Opens the reading end; waits for no writer.
+    fn open_end(&self) -> Result<File, OpenError> {
+        self.look()?;
+        let path = self.real_path()?;
+        let file = open_to_read(&path).map_err(|error| self.failed(&error))?;
+        let metadata = file.metadata().map_err(|error| self.failed(&error))?;
+        match metadata.file_type().is_fifo() {
+            true => Ok(file),
+            false => Err(wrong_type(&self.path, "a fifo", &metadata)),
         }
-        Ok(file)
     }
 
-    fn receiver(&self) -> Result<Receiver, OpenError> {
-        Receiver::from_file(self.file()?).map_err(|error| access::failed(&self.path, &error))
+    /// Looks without opening: an opened end would let a waiting writer begin, and closing it again
+    /// would kill that writer with SIGPIPE. Also keeps devices from being opened at all.
+    fn look(&self) -> Result<String, OpenError> {
+        let path = self.real_path()?;
+        let place = open_unlinked(&path, OFlag::O_PATH).map_err(|error| self.failed(&error))?;
+        let metadata = File::from(place).metadata().map_err(|error| self.failed(&error))?;
+        if !metadata.file_type().is_fifo() {
+            return Err(wrong_type(&self.path, "a fifo", &metadata));
+        }
+        access(&path, AccessFlags::R_OK).map_err(|error| self.failed(&error.into()))?;
+        Ok(format!("{} is a fifo and may be read", self.path.display()))
+    }
+
+    fn real_path(&self) -> Result<PathBuf, OpenError> {
+        match self.follow_symlinks {
+            true => fs::canonicalize(&self.path).map_err(|error| self.failed(&error)),
+            false => Ok(self.path.clone()),
+        }
+    }
+
+    fn failed(&self, error: &io::Error) -> OpenError {
+        explain(&self.path, Need::Read, error)
     }
 }
 
-/// The bytes of all writers, one after the other.
-struct Lines {
+/// The bytes of one writer after the other.
+struct Writers {
     fifo: Fifo,
-    pipe: Receiver,
+    end: Receiver,
 }
 
-impl AsyncRead for Lines {
+impl AsyncRead for Writers {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         loop {
-            let before = buf.filled().len();
-            ready!(Pin::new(&mut self.pipe).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut self.end).poll_read(cx, buf))?;
             if buf.filled().len() > before || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            // The last writer left. A descriptor that has seen that is always readable (POLLHUP) and
-            // would make us spin; a new one waits for the next writer. It is opened before the old
-            // one goes, because bytes live in the FIFO only while somebody has it open.
-            let next = self.fifo.receiver().map_err(|error| io::Error::other(error.message))?;
-            self.pipe = next;
+            // The last writer left, and this end would be readable (EOF) for ever. A new end is
+            // quiet until the next writer comes. It is open before the old one closes, so a
+            // writer in between still has a reader and its bytes stay in the pipe.
+            let next = self.fifo.open_end().map_err(io::Error::other)?;
+            self.end = Receiver::from_file(next)?;
         }
     }
 }
@@ -89,39 +131,119 @@ impl AsyncRead for Lines {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::path::Path;
 
+    use nix::sys::stat;
     use tokio::io::AsyncReadExt;
 
-    use super::super::tests::target;
-    use crate::protocol::mode::Mode;
+    use super::*;
+    use crate::agent::target::testing::{in_time, target};
 
-    #[tokio::test]
-    async fn writers_come_and_go() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("fifo");
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fn fifo_in(dir: &Path) -> (PathBuf, crate::agent::target::Target) {
+        let path = dir.join("fifo");
+        nix::unistd::mkfifo(&path, stat::Mode::S_IRWXU).unwrap();
         let target = target(&format!("kind = 'fifo'\npath = '{}'", path.display()));
-        let mut opened = target.open(Mode::Ro).await.unwrap();
-        for round in 0..20 {
-            let mut writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-            let line = format!("line {round:02}\n");
-            writer.write_all(line.as_bytes()).unwrap();
-            drop(writer);
-            let mut got = [0; 8];
-            let read = opened.output.read_exact(&mut got);
-            tokio::time::timeout(std::time::Duration::from_secs(5), read).await.unwrap().unwrap();
-            assert_eq!(String::from_utf8_lossy(&got), line);
-        }
-        // Nobody writes: it waits, and does not end.
-        let wait = tokio::time::timeout(std::time::Duration::from_millis(50), opened.output.read_u8());
-        assert!(wait.await.is_err());
+        (path, target)
+    }
+
+    fn write(path: &Path, text: &str) {
+        fs::OpenOptions::new().write(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    async fn expect(opened: &mut Opened, text: &str) {
+        let mut said = vec![0; text.len()];
+        in_time(opened.output.read_exact(&mut said)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&said), text);
     }
 
     #[tokio::test]
-    async fn what_is_no_fifo_is_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let target = target(&format!("kind = 'fifo'\npath = '{}'", file.path().display()));
-        assert!(target.open(Mode::Ro).await.err().unwrap().message.contains("not a FIFO"));
-        assert!(target.probe().await.is_err());
+    async fn one_writer_after_the_other_is_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = fifo_in(dir.path());
+        let mut opened = in_time(target.open(Mode::Ro, None)).await.unwrap();
+        assert!(opened.input.is_none());
+        for round in 0..50 {
+            let text = format!("writer {round}\n");
+            write(&path, &text);
+            // Half of the time two writers have come and gone before anybody looks.
+            if round % 2 == 0 {
+                write(&path, "again\n");
+                expect(&mut opened, &format!("{text}again\n")).await;
+            } else {
+                expect(&mut opened, &text).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_writer_the_reader_is_quiet() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = fifo_in(dir.path());
+        let mut opened = in_time(target.open(Mode::Ro, None)).await.unwrap();
+        write(&path, "x");
+        expect(&mut opened, "x").await;
+        let mut byte = [0];
+        let mut read = tokio_test_task(opened.output.read(&mut byte));
+        // The first poll sees the writer leave; after it nothing may wake the reader.
+        let wakes = read.wakes_until_idle().await;
+        assert!(wakes <= 2, "{wakes}");
+        write(&path, "y");
+        assert_eq!(in_time(read.done()).await.unwrap(), 1);
+    }
+
+    /// Polls a future and counts how often it is woken.
+    fn tokio_test_task<F: Future>(future: F) -> Counted<F> {
+        Counted { future: Box::pin(future), polls: 0 }
+    }
+
+    struct Counted<F> {
+        future: Pin<Box<F>>,
+        polls: usize,
+    }
+
+    impl<F: Future> Counted<F> {
+        /// Polls whenever woken, until nothing woke it for 300 ms: this is what is tested.
+        async fn wakes_until_idle(&mut self) -> usize {
+            let future = &mut self.future;
+            let polls = &mut self.polls;
+            let counted = std::future::poll_fn(|cx| {
+                *polls += 1;
+                future.as_mut().poll(cx)
+            });
+            let idle = tokio::time::timeout(std::time::Duration::from_millis(300), counted).await;
+            assert!(idle.is_err(), "there was nothing to read");
+            // The timeout itself polls once more at its end.
+            self.polls - 1
+        }
+
+        async fn done(self) -> F::Output {
+            self.future.await
+        }
+    }
+
+    #[tokio::test]
+    async fn looking_lets_no_writer_begin() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = fifo_in(dir.path());
+        assert!(in_time(target.probe()).await.unwrap().ends_with("is a fifo and may be read"));
+        let nonblocking = nix::fcntl::open(&path, OFlag::O_WRONLY | OFlag::O_NONBLOCK, stat::Mode::empty());
+        assert_eq!(nonblocking.unwrap_err(), nix::errno::Errno::ENXIO);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_a_fifo_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, _) = fifo_in(dir.path());
+        let plain = dir.path().join("plain");
+        fs::write(&plain, "text").unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let open = async |path: &Path, more: &str| {
+            let target = target(&format!("kind = 'fifo'\npath = '{}'\n{more}", path.display()));
+            in_time(target.open(Mode::Ro, None)).await.err().map(|error| error.message)
+        };
+        assert!(open(&plain, "").await.unwrap().ends_with("is a regular file, not a fifo"));
+        assert!(open(&link, "").await.unwrap().contains("follow_symlinks = true"));
+        assert_eq!(open(&link, "follow_symlinks = true").await, None);
     }
 }

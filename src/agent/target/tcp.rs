@@ -1,90 +1,122 @@
-//! A TCP port of this machine: a VM's SPICE or VNC, a database, ssh.
+//! A TCP port of this machine: a VM's screen, a console server.
 
+use std::io;
 use std::net::SocketAddr;
 
 use serde::Deserialize;
 use tokio::net::{TcpStream, lookup_host};
 
-use super::{OpenError, Opened, Wrong, wrong};
+use super::config::TargetConfigError;
+use super::kind::Settings;
+use super::opened::{OpenError, Opened, Window};
 use crate::protocol::mode::Mode;
 
-/// What is written.
+/// As written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Raw {
+pub(super) struct Raw {
     address: String,
     #[serde(default)]
     allow_remote: bool,
 }
 
-impl Raw {
-    pub(super) fn check(&self) -> Result<Tcp, Wrong> {
-        let is_address = self
-            .address
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
-        if !is_address {
-            return wrong("address", format!("`{}` is not host:port", self.address));
-        }
-        if let Ok(address) = self.address.parse::<SocketAddr>() {
-            check_reach(address, self.allow_remote).or_else(|message| wrong("address", message))?;
-        }
-        Ok(Tcp { address: self.address.clone(), allow_remote: self.allow_remote })
-    }
-}
-
-/// A checked TCP target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tcp {
+/// Checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tcp {
+    /// `host:port`; a name is resolved at every opening.
     address: String,
     allow_remote: bool,
 }
 
+impl Settings for Tcp {
+    const NAME: &'static str = "tcp";
+    /// QEMU's SPICE opens 8 connections, one per channel.
+    const MAX_STREAMS: u32 = 8;
+    type Raw = Raw;
+
+    fn check(raw: Raw) -> Result<Tcp, TargetConfigError> {
+        let wrong = |message: String| Err(TargetConfigError::at("address", message));
+        let Raw { address, allow_remote } = raw;
+        let port = address.rsplit_once(':').and_then(|(host, port)| {
+            // An IPv6 address without brackets would give its last group away as port.
+            let bare = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+            port.parse().ok().filter(|port: &u16| *port != 0 && !host.is_empty() && !bare)
+        });
+        if port.is_none() {
+            return wrong(format!("\"{address}\" is not host:port, as in 127.0.0.1:5901 or [::1]:5901"));
+        }
+        match address.parse::<SocketAddr>() {
+            Ok(literal) if !allow_remote && !is_loopback(literal) => wrong(not_loopback(literal)),
+            _ => Ok(Tcp { address, allow_remote }),
+        }
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Rw, Mode::Ro]
+    }
+
+    async fn open(&self, mode: Mode, _window: Option<Window>) -> Result<Opened, OpenError> {
+        let stream = self.connect().await?;
+        if mode == Mode::Ro {
+            // The socket whole: a dropped write half would tell the target that its client left.
+            return Ok(Opened::read_only(stream));
+        }
+        let (output, input) = stream.into_split();
+        Ok(Opened { input: Some(Box::new(input)), half_close: true, ..Opened::read_only(output) })
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        self.connect().await.map(|_| format!("connected to {} and closed", self.address))
+    }
+}
+
 impl Tcp {
-    pub(super) async fn open(&self, mode: Mode) -> Result<Opened, OpenError> {
-        let failed = |error: String| OpenError::failed(format!("{}: {error}", self.address));
-        let mut last = failed("name has no address".into());
-        for address in lookup_host(&self.address).await.map_err(|error| failed(error.to_string()))? {
-            // Checked on what is connected: what a name means may change.
-            if let Err(message) = check_reach(address, self.allow_remote) {
-                last = OpenError::failed(message);
-                continue;
-            }
+    async fn connect(&self) -> Result<TcpStream, OpenError> {
+        let addresses: Vec<SocketAddr> = lookup_host(&self.address)
+            .await
+            .map_err(|error| OpenError::system(format_args!("looking up {}", self.address), error))?
+            .collect();
+        // All of them before any: a name that is half outside is not a name of this machine.
+        addresses.iter().try_for_each(|address| self.allowed(*address))?;
+        let mut last = OpenError::failed(format!("{} has no address", self.address));
+        for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
-                    let (output, input) = stream.into_split();
-                    let input: Option<super::Input> = match mode {
-                        Mode::Rw => Some(Box::new(input)),
-                        Mode::Ro => {
-                            // Dropped, it would tell the target that the client has ended.
-                            input.forget();
-                            None
-                        }
-                    };
-                    return Ok(Opened {
-                        output: Box::new(output),
-                        input,
-                        resize: None,
-                        exit: None,
-                        half_close: true,
-                    });
+                    let prepared = stream.set_nodelay(true).and_then(|()| stream.peer_addr());
+                    self.allowed(prepared.map_err(|error| OpenError::system(address, error))?)?;
+                    return Ok(stream);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                    last = failed("connection refused: is the service or VM running?".into());
-                }
-                Err(error) => last = failed(error.to_string()),
+                Err(error) => last = failed(address, error),
             }
         }
         Err(last)
     }
+
+    fn allowed(&self, address: SocketAddr) -> Result<(), OpenError> {
+        match self.allow_remote || is_loopback(address) {
+            true => Ok(()),
+            false => Err(OpenError::failed(not_loopback(address))),
+        }
+    }
 }
 
-fn check_reach(address: SocketAddr, allow_remote: bool) -> Result<(), String> {
-    if allow_remote || address.ip().to_canonical().is_loopback() {
-        return Ok(());
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+fn not_loopback(address: SocketAddr) -> String {
+    format!(
+        "{address} is not an address of this machine alone (127.0.0.0/8, ::1): set allow_remote = true to allow it"
+    )
+}
+
+fn failed(address: SocketAddr, error: io::Error) -> OpenError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => OpenError::failed(format!(
+            "connection refused on {address}: nothing listens there, is the VM or service running?"
+        )),
+        _ => OpenError::system(format_args!("connecting to {address}"), error),
     }
-    Err(format!("{address} is not on this machine's loopback: set allow_remote = true if that is meant"))
 }
 
 #[cfg(test)]
@@ -92,48 +124,91 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use super::super::tests::target;
     use super::*;
+    use crate::agent::target::testing::{in_time, target};
+    use crate::protocol::end::End;
+
+    async fn listen() -> (TcpListener, crate::agent::target::Target) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text = format!("kind = 'tcp'\naddress = 'localhost:{port}'\nmodes = ['rw', 'ro']");
+        (listener, target(&text))
+    }
 
     #[tokio::test]
-    async fn what_closes_right_after_its_last_byte_is_read_whole() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let target = target(&format!("kind = 'tcp'\naddress = '{address}'"));
+    async fn bytes_go_both_ways_and_each_way_ends_alone() {
+        let (listener, target) = listen().await;
+        let opened = in_time(target.open(Mode::Rw, None)).await.unwrap();
+        let (mut server, _) = in_time(listener.accept()).await.unwrap();
+        let (mut output, mut input) = (opened.output, opened.input.unwrap());
+        assert!(opened.half_close);
+        input.write_all(b"question").await.unwrap();
+        input.shutdown().await.unwrap();
+        let mut heard = String::new();
+        in_time(server.read_to_string(&mut heard)).await.unwrap();
+        server.write_all(b"answer").await.unwrap();
+        drop(server);
+        let mut said = String::new();
+        in_time(output.read_to_string(&mut said)).await.unwrap();
+        assert_eq!((heard.as_str(), said.as_str()), ("question", "answer"));
+    }
+
+    #[tokio::test]
+    async fn a_target_that_closes_after_its_last_byte_loses_nothing() {
+        let (listener, target) = listen().await;
+        let bytes = vec![7; 100_000];
         for _ in 0..100 {
-            let (opened, accepted) = tokio::join!(target.open(Mode::Rw), listener.accept());
-            let mut stream = accepted.unwrap().0;
-            stream.write_all(b"last words").await.unwrap();
-            drop(stream);
-            let mut said = String::new();
-            opened.unwrap().output.read_to_string(&mut said).await.unwrap();
-            assert_eq!(said, "last words");
+            let opened = in_time(target.open(Mode::Rw, None)).await.unwrap();
+            let (mut server, _) = in_time(listener.accept()).await.unwrap();
+            let sent = bytes.clone();
+            tokio::spawn(async move { server.write_all(&sent).await });
+            let (mut output, mut said) = (opened.output, Vec::new());
+            in_time(output.read_to_end(&mut said)).await.unwrap();
+            assert!(said == bytes);
         }
     }
 
     #[tokio::test]
-    async fn read_only_means_that_the_target_hears_nothing() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let target = target(&format!("kind = 'tcp'\naddress = '{address}'\nmodes = ['ro']"));
-        let (opened, accepted) = tokio::join!(target.open(Mode::Ro), listener.accept());
-        let (mut opened, mut stream) = (opened.unwrap(), accepted.unwrap().0);
+    async fn read_only_keeps_the_connection_open() {
+        let (listener, target) = listen().await;
+        let mut opened = in_time(target.open(Mode::Ro, None)).await.unwrap();
         assert!(opened.input.is_none());
-        stream.write_all(b"x").await.unwrap();
-        assert_eq!(opened.output.read_u8().await.unwrap(), b'x');
-        // Not even an end of file.
-        let heard = tokio::time::timeout(std::time::Duration::from_millis(50), stream.read_u8()).await;
-        assert!(heard.is_err());
+        let (mut server, _) = in_time(listener.accept()).await.unwrap();
+        server.write_all(b"log").await.unwrap();
+        let mut said = [0; 3];
+        in_time(opened.output.read_exact(&mut said)).await.unwrap();
+        assert_eq!(server.try_read(&mut said).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[tokio::test]
-    async fn only_loopback_is_reached_unless_said() {
-        let refused =
-            toml::from_str::<super::super::RawTarget>("kind = 'tcp'\naddress = '192.0.2.1:1'").unwrap();
-        assert!(refused.check("t").unwrap_err().message.contains("allow_remote"));
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let error =
-            target(&format!("kind = 'tcp'\naddress = '{nobody}'")).open(Mode::Rw).await.err().unwrap();
-        assert!(error.message.contains("connection refused"), "{}", error.message);
+    async fn a_refused_connection_says_what_to_look_at() {
+        let (listener, target) = listen().await;
+        assert!(in_time(target.probe()).await.unwrap().starts_with("connected to localhost:"));
+        drop(listener);
+        let error = in_time(target.probe()).await.unwrap_err();
+        assert_eq!(error.end, End::TargetFailed);
+        assert!(error.message.starts_with("connection refused on "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_loopback_is_refused() {
+        for address in ["192.0.2.1:5901", "0.0.0.0:5901", "[::]:5901", "[::ffff:192.0.2.1]:5901"] {
+            let raw = Raw { address: address.to_owned(), allow_remote: false };
+            assert_eq!(Tcp::check(raw).unwrap_err().key.as_deref(), Some("address"), "{address}");
+            assert!(Tcp::check(Raw { address: address.to_owned(), allow_remote: true }).is_ok());
+            // A name that resolves to it never gets as far as a connection.
+            let tcp = Tcp { address: address.to_owned(), allow_remote: false };
+            let error = in_time(tcp.connect()).await.unwrap_err();
+            assert!(error.message.contains("allow_remote"), "{error}");
+        }
+        for address in ["127.0.0.1:1", "127.8.9.10:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"] {
+            assert!(Tcp::check(Raw { address: address.to_owned(), allow_remote: false }).is_ok());
+        }
+        for address in ["127.0.0.1", "127.0.0.1:", ":1", "::1:5901", "127.0.0.1:0", "127.0.0.1:65536"] {
+            assert!(
+                Tcp::check(Raw { address: address.to_owned(), allow_remote: true }).is_err(),
+                "{address}"
+            );
+        }
     }
 }

@@ -1,74 +1,154 @@
-//! A unix socket of this machine: QEMU's SPICE, VNC and serial ports.
+//! A unix socket: a VM's SPICE or VNC display, a serial console, a service's own socket.
 
+use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::net::UnixStream;
 
-use super::{OpenError, Opened, Wrong, absolute, access};
+use super::access::{Need, explain};
+use super::config::{TargetConfigError, absolute_file};
+use super::kind::Settings;
+use super::opened::{OpenError, Opened, Window, blocking};
 use crate::protocol::mode::Mode;
 
-/// What is written.
+/// Pause before the next try at a listener whose queue is full; `open_timeout` ends the trying.
+/// A unix socket does not wait in connect(2) when it is non-blocking, it says EAGAIN at once.
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes of a socket's path at most: `sun_path` with its final NUL (unix(7)).
+const MAX_PATH: usize = 107;
+
+/// As written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Raw {
-    path: String,
-}
-
-impl Raw {
-    pub(super) fn check(&self) -> Result<Unix, Wrong> {
-        Ok(Unix { path: absolute("path", &self.path)? })
-    }
-}
-
-/// A checked unix socket target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unix {
+pub(super) struct Raw {
     path: PathBuf,
 }
 
-impl Unix {
-    pub(super) async fn open(&self, mode: Mode) -> Result<Opened, OpenError> {
-        let stream =
-            UnixStream::connect(&self.path).await.map_err(|error| access::failed(&self.path, &error))?;
+/// Checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unix {
+    path: PathBuf,
+}
+
+impl Settings for Unix {
+    const NAME: &'static str = "unix";
+    /// QEMU's SPICE opens 8 connections, one per channel.
+    const MAX_STREAMS: u32 = 8;
+    type Raw = Raw;
+
+    fn check(raw: Raw) -> Result<Unix, TargetConfigError> {
+        let path = absolute_file("path", raw.path)?;
+        match path.as_os_str().len() {
+            0..=MAX_PATH => Ok(Unix { path }),
+            long => Err(TargetConfigError::at(
+                "path",
+                format!("has {long} bytes, the system allows {MAX_PATH} for a socket"),
+            )),
+        }
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Rw, Mode::Ro]
+    }
+
+    async fn open(&self, mode: Mode, _window: Option<Window>) -> Result<Opened, OpenError> {
+        let stream = self.connect().await?;
+        if mode == Mode::Ro {
+            // The socket whole: a dropped write half would tell the target that its client left.
+            return Ok(Opened::read_only(stream));
+        }
         let (output, input) = stream.into_split();
-        let input: Option<super::Input> = match mode {
-            Mode::Rw => Some(Box::new(input)),
-            Mode::Ro => {
-                // Dropped, it would tell the target that the client has ended.
-                input.forget();
-                None
+        Ok(Opened { input: Some(Box::new(input)), half_close: true, ..Opened::read_only(output) })
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        self.connect().await.map(|_| format!("connected to {} and closed", self.path.display()))
+    }
+}
+
+impl Unix {
+    async fn connect(&self) -> Result<UnixStream, OpenError> {
+        loop {
+            match UnixStream::connect(&self.path).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(QUEUE_FULL_PAUSE).await;
+                }
+                Err(error) => {
+                    let path = self.path.clone();
+                    return blocking(move || Err(explain(&path, Need::Connect, &error))).await;
+                }
             }
-        };
-        Ok(Opened { output: Box::new(output), input, resize: None, exit: None, half_close: true })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
 
-    use super::super::tests::target;
     use super::*;
+    use crate::agent::target::testing::{in_time, target};
+    use crate::protocol::end::End;
 
     #[tokio::test]
-    async fn a_socket_is_connected_both_ways_and_its_absence_is_explained() {
+    async fn bytes_go_both_ways_and_each_way_ends_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let target = target(&format!("kind = 'unix'\npath = '{}'", path.display()));
+        let opened = in_time(target.open(Mode::Rw, None)).await.unwrap();
+        let (mut server, _) = in_time(listener.accept()).await.unwrap();
+        let (mut output, mut input) = (opened.output, opened.input.unwrap());
+        input.write_all(b"question").await.unwrap();
+        input.shutdown().await.unwrap();
+        let mut heard = String::new();
+        in_time(server.read_to_string(&mut heard)).await.unwrap();
+        server.write_all(b"answer").await.unwrap();
+        drop(server);
+        let mut said = String::new();
+        in_time(output.read_to_string(&mut said)).await.unwrap();
+        assert_eq!((heard.as_str(), said.as_str()), ("question", "answer"));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_serves_is_told_from_one_that_is_missing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let target = target(&format!("kind = 'unix'\npath = '{}'", path.display()));
-        let error = target.open(Mode::Rw).await.err().unwrap();
-        assert!(error.message.contains("No such file"), "{}", error.message);
-        let listener = tokio::net::UnixListener::bind(&path).unwrap();
-        let (opened, accepted) = tokio::join!(target.open(Mode::Rw), listener.accept());
-        let (mut opened, mut stream) = (opened.unwrap(), accepted.unwrap().0);
-        opened.input.as_mut().unwrap().write_all(b"in").await.unwrap();
-        stream.write_all(b"out").await.unwrap();
-        let (mut heard, mut said) = ([0; 2], [0; 3]);
-        stream.read_exact(&mut heard).await.unwrap();
-        opened.output.read_exact(&mut said).await.unwrap();
-        assert_eq!((&heard, &said), (b"in", b"out"));
-        drop(listener);
-        let error = target.probe().await.unwrap_err();
-        assert!(error.message.contains("nobody listens"), "{}", error.message);
+        let error = in_time(target.probe()).await.unwrap_err();
+        assert!(error.message.ends_with("does not exist"), "{error}");
+        drop(UnixListener::bind(&path).unwrap());
+        let error = in_time(target.probe()).await.unwrap_err();
+        assert!(error.message.starts_with("connection refused on /"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_accepts_nobody_is_a_timeout() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let socket = nix::sys::socket::socket(
+            nix::sys::socket::AddressFamily::Unix,
+            nix::sys::socket::SockType::Stream,
+            nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .unwrap();
+        nix::sys::socket::bind(
+            std::os::fd::AsRawFd::as_raw_fd(&socket),
+            &nix::sys::socket::UnixAddr::new(&path).unwrap(),
+        )
+        .unwrap();
+        nix::sys::socket::listen(&socket, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let text = format!("kind = 'unix'\npath = '{}'\nopen_timeout = '200ms'", path.display());
+        let target = target(&text);
+        let _fills_the_queue = in_time(target.open(Mode::Rw, None)).await.unwrap();
+        let error = in_time(target.open(Mode::Rw, None)).await.err().unwrap();
+        assert_eq!(error.end, End::TargetTimeout);
+        assert_eq!(error.message, "the unix target did not open in 200ms");
     }
 }

@@ -57,7 +57,7 @@ pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'sta
 }
 
 async fn targets(report: &mut Report, targets: &[Target], only: Option<&str>) {
-    let mut chosen = targets.iter().filter(|target| only.is_none_or(|only| only == target.name())).peekable();
+    let mut chosen = targets.iter().filter(|target| only.is_none_or(|only| only == target.name)).peekable();
     if chosen.peek().is_none() {
         match only {
             Some(name) => report.fail(
@@ -72,10 +72,12 @@ async fn targets(report: &mut Report, targets: &[Target], only: Option<&str>) {
     }
     for target in chosen {
         match target.probe().await {
-            Ok(found) => report.pass("target", Some(target.name()), format!("{}: {found}", target.kind())),
+            Ok(found) => {
+                report.pass("target", Some(&target.name), format!("{}: {found}", target.kind_name()))
+            }
             Err(error) => report.fail(
                 "target",
-                Some(target.name()),
+                Some(&target.name),
                 Exit::Unavailable,
                 error.message,
                 "see that it runs and that this user may open it, or remove it from the configuration",

@@ -11,7 +11,7 @@ use stream::agent::run;
 use stream::agent::test_dial::{self, Step};
 use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
-use stream::daemon::logging;
+use stream::daemon::{logging, memory};
 
 /// Opens the consoles, screens and logs that this host's owner allows, without an open port.
 #[derive(Debug, Parser)]
@@ -67,28 +67,33 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<(), ExitError> {
-    if !matches!(arguments.command, None | Some(Command::Run | Command::TestDial { .. }))
-        || arguments.print_default_config
-    {
-        end_with_broken_pipe();
-    }
     if arguments.print_default_config {
+        end_with_broken_pipe();
         print!("{EXAMPLE}");
         return Ok(());
     }
-    match &arguments.command {
-        None | Some(Command::Run) => {
+    let command =
+        arguments.command.as_ref().context("a command is needed: see --help").or_exit(Exit::Usage)?;
+    if !matches!(command, Command::Run | Command::TestDial { .. }) {
+        end_with_broken_pipe();
+    }
+    match command {
+        Command::Run if arguments.json => {
+            Err(anyhow!("run prints nothing, so --json means nothing")).or_exit(Exit::Usage)
+        }
+        Command::Run => {
             logging::init(arguments.log_level.as_deref()).or_exit(Exit::Usage)?;
+            memory::map_large_blocks();
             let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
             runtime()?.block_on(run::run(&arguments.config, settings))
         }
-        Some(Command::CheckConfig) => check_config(&arguments.config, arguments.json),
-        Some(Command::Targets) => {
+        Command::CheckConfig => check_config(&arguments.config, arguments.json),
+        Command::Targets => {
             let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
             targets(&settings, arguments.json);
             Ok(())
         }
-        Some(Command::TestDial { target }) => test_dial(arguments, target.as_deref()),
+        Command::TestDial { target } => test_dial(arguments, target.as_deref()),
     }
 }
 
@@ -150,7 +155,7 @@ fn targets(settings: &Settings, as_json: bool) {
             info.name,
             info.kind,
             modes.join(","),
-            target.max_streams()
+            target.max_streams
         );
     }
 }

@@ -5,7 +5,7 @@ mod serve;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
 use stream::client::open;
 use stream::daemon::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
@@ -74,26 +74,27 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode, ExitError> {
     let done = ExitCode::SUCCESS;
-    if !matches!(arguments.command, None | Some(Command::Serve | Command::Open(_)))
-        || arguments.print_default_config
-    {
-        end_with_broken_pipe();
-    }
     if arguments.print_default_config {
+        end_with_broken_pipe();
         print!("{}", stream::relay::config::EXAMPLE);
         return Ok(done);
     }
-    match arguments.command {
-        None | Some(Command::Serve) => {
-            serve::serve(&arguments.config, arguments.log_level.as_deref()).map(|()| done)
+    let command = arguments.command.context("a command is needed: see --help").or_exit(Exit::Usage)?;
+    if !matches!(command, Command::Serve | Command::Open(_)) {
+        end_with_broken_pipe();
+    }
+    match command {
+        Command::Serve if arguments.json => {
+            Err(anyhow!("serve prints nothing, so --json means nothing")).or_exit(Exit::Usage)
         }
-        Some(Command::CheckConfig) => serve::check_config(&arguments.config, arguments.json).map(|()| done),
-        Some(Command::Keygen(args)) => Ok(keygen::run(&args, arguments.json).map(|()| done)?),
-        Some(Command::Grant(Grant::Inspect(args))) => {
+        Command::Serve => serve::serve(&arguments.config, arguments.log_level.as_deref()).map(|()| done),
+        Command::CheckConfig => serve::check_config(&arguments.config, arguments.json).map(|()| done),
+        Command::Keygen(args) => Ok(keygen::run(&args, arguments.json).map(|()| done)?),
+        Command::Grant(Grant::Inspect(args)) => {
             let is_valid = inspect::run(&args, arguments.json).or_exit(Exit::DataErr)?;
             Ok(if is_valid { done } else { Exit::DataErr.into() })
         }
-        Some(Command::Open(args)) => {
+        Command::Open(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let status = runtime.context("start the runtime")?.block_on(open::run(args, arguments.json))?;
             // A status above 255 cannot come from a process.

@@ -14,7 +14,7 @@ use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit};
 use stream::daemon::lifecycle::Lifecycle;
 use stream::daemon::metrics::Metrics;
-use stream::daemon::{logging, notify};
+use stream::daemon::{logging, memory, notify};
 use stream::platform::{self, Platform};
 use stream::relay::answer::Answer;
 use stream::relay::config::{Auth, Raw, Settings};
@@ -68,6 +68,7 @@ pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
 /// `stream-relay serve`.
 pub fn serve(file: &Path, log_level: Option<&str>) -> Result<(), ExitError> {
     logging::init(log_level).or_exit(Exit::Usage)?;
+    memory::map_large_blocks();
     let checked = load(file)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
@@ -134,7 +135,13 @@ impl Api for Mounted {
 }
 
 async fn tell_status(relay: Arc<Relay>) {
+    let mut before = 0;
     loop {
+        let open = relay.streams();
+        if open == 0 && before > 0 {
+            memory::give_back();
+        }
+        before = open;
         notify::status(&relay.status());
         tokio::time::sleep(STATUS_EVERY).await;
     }

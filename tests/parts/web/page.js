@@ -72,7 +72,11 @@ async function view({ folder, location, canvas }) {
     result.browser = browser.version();
     const page = await browser.newPage({ viewport: { width: 1000, height: 600 } });
     page.setDefaultTimeout(left());
-    page.on('console', (message) => result.said.push(message.text()));
+    page.on('console', (message) => {
+      result.said.push(message.text());
+      // An interface came or went on this machine, and Chromium dropped what it was loading.
+      if (message.text().includes('ERR_NETWORK_CHANGED')) finish(new Error('the network changed'));
+    });
     page.on('pageerror', (error) => result.said.push(String(error)));
     // Counted by the browser, so what the server did not accept is not counted.
     const protocol = await page.context().newCDPSession(page);

@@ -1,0 +1,339 @@
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::agent::target::testing::{in_time, target};
+use crate::agent::target::{Opened, Output, Target};
+use crate::protocol::mode::Mode;
+
+fn log_in(dir: &Path) -> (PathBuf, Target) {
+    let log = dir.join("log");
+    (log.clone(), target(&format!("kind = 'file'\npath = '{}'\nlines = 2", log.display())))
+}
+
+async fn open(target: &Target) -> Opened {
+    in_time(target.open(Mode::Ro, None)).await.unwrap()
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// As logrotate does it: `log.1` becomes `log.2`, `log` becomes `log.1`.
+fn rotate(log: &Path) {
+    let aged = |age: usize| if age == 0 { log.to_owned() } else { log.with_extension(age.to_string()) };
+    for age in (0..40).rev() {
+        if aged(age).exists() {
+            fs::rename(aged(age), aged(age + 1)).unwrap();
+        }
+    }
+}
+
+async fn expect(output: &mut Output, text: &str) {
+    let mut said = vec![0; text.len()];
+    in_time(output.read_exact(&mut said)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&said), text);
+}
+
+async fn expect_quiet(output: &mut Output) {
+    let mut byte = [0];
+    let read = std::future::poll_fn(|cx| {
+        let mut buf = tokio::io::ReadBuf::new(&mut byte);
+        let polled = std::pin::Pin::new(&mut *output).poll_read(cx, &mut buf).is_pending();
+        std::task::Poll::Ready(polled)
+    });
+    assert!(read.await, "there was something to read");
+}
+
+#[tokio::test]
+async fn the_last_lines_come_first_and_then_what_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "one\ntwo\nthree");
+    let mut opened = open(&target).await;
+    assert!(opened.input.is_none());
+    expect(&mut opened.output, "two\nthree").await;
+    expect_quiet(&mut opened.output).await;
+    append(&log, " and more\n");
+    expect(&mut opened.output, " and more\n").await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_rotated_while_it_is_written_arrives_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "");
+    let mut output = open(&target).await.output;
+    let lines = |from: usize, to: usize| (from..to).map(|line| format!("line {line}\n"));
+    let writer = log.clone();
+    let writing = std::thread::spawn(move || {
+        for line in lines(0, 4000) {
+            append(&writer, &line);
+            if line.ends_with("999\n") {
+                rotate(&writer);
+            }
+        }
+    });
+    expect(&mut output, &lines(0, 4000).collect::<String>()).await;
+    writing.join().unwrap();
+}
+
+#[tokio::test]
+async fn files_that_come_and_go_between_two_looks_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "");
+    let mut output = open(&target).await.output;
+    // One thread, and nothing is awaited: the watcher sees all of it at once.
+    for round in 0..10 {
+        append(&log, &format!("round {round}\n"));
+        rotate(&log);
+    }
+    append(&log, "last\n");
+    expect(&mut output, &(0..10).map(|round| format!("round {round}\n")).collect::<String>()).await;
+    expect(&mut output, "last\n").await;
+}
+
+#[tokio::test]
+async fn rotations_are_noticed_while_the_reader_stalls() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "first\n");
+    let mut output = open(&target).await.output;
+    let mut all = "first\n".to_owned();
+    for round in 0..8 {
+        rotate(&log);
+        let text = format!("{round}{}\n", "x".repeat(100_000));
+        append(&log, &text);
+        all.push_str(&text);
+        // Nothing is read, but the file is open before it is deleted.
+        in_time(is_open_here(&log)).await;
+        fs::remove_file(log.with_extension("1")).unwrap();
+    }
+    expect(&mut output, &all).await;
+}
+
+#[tokio::test]
+async fn more_rotations_than_may_wait_are_found_by_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "first\n");
+    let mut output = open(&target).await.output;
+    let mut all = "first\n".to_owned();
+    for round in 0..35 {
+        rotate(&log);
+        let text = format!("round {round}\n");
+        append(&log, &text);
+        all.push_str(&text);
+        tokio::task::yield_now().await;
+    }
+    expect(&mut output, &all).await;
+}
+
+/// Until this process has the file open.
+async fn is_open_here(path: &Path) {
+    let path = fs::canonicalize(path).unwrap();
+    loop {
+        let mut open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        if open.any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link == path)) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_writer_may_go_on_in_the_old_file_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "a\n");
+    let mut output = open(&target).await.output;
+    expect(&mut output, "a\n").await;
+    let mut old = OpenOptions::new().append(true).open(&log).unwrap();
+    rotate(&log);
+    append(&log, "");
+    in_time(is_open_here(&log)).await;
+    expect_quiet(&mut output).await;
+    old.write_all(b"b\n").unwrap();
+    expect(&mut output, "b\n").await;
+    // The last words in the old file, then the first in the new one, with nobody looking between.
+    old.write_all(b"c\n").unwrap();
+    append(&log, "d\n");
+    expect(&mut output, "c\nd\n").await;
+}
+
+#[tokio::test]
+async fn empty_rotations_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "a\n");
+    let mut output = open(&target).await.output;
+    for _ in 0..5 {
+        rotate(&log);
+        append(&log, "");
+        in_time(is_open_here(&log)).await;
+        expect_or_quiet(&mut output).await;
+    }
+    append(&log, "z\n");
+    let mut said = [0; 2];
+    in_time(output.read_exact(&mut said)).await.unwrap();
+    assert_eq!(&said, b"z\n");
+}
+
+/// Takes what is there, if there is anything.
+async fn expect_or_quiet(output: &mut Output) {
+    let mut said = [0; 16];
+    let _ = tokio::time::timeout(Duration::ZERO, output.read(&mut said)).await;
+}
+
+#[tokio::test]
+async fn a_truncated_log_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "before\n");
+    let mut output = open(&target).await.output;
+    expect(&mut output, "before\n").await;
+    // Each shorter than what was there: nothing tells a file that has grown again already.
+    for text in ["three\n", "two\n", "1\n"] {
+        fs::copy(&log, log.with_extension("1")).unwrap();
+        OpenOptions::new().write(true).open(&log).unwrap().set_len(0).unwrap();
+        append(&log, text);
+        expect(&mut output, text).await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_deleted_and_made_again_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "a\n");
+    let mut output = open(&target).await.output;
+    expect(&mut output, "a\n").await;
+    for round in 0..3 {
+        fs::remove_file(&log).unwrap();
+        expect_quiet(&mut output).await;
+        let text = format!("{round}\n");
+        append(&log, &text);
+        expect(&mut output, &text).await;
+    }
+}
+
+#[tokio::test]
+async fn the_stream_ends_when_the_directory_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = dir.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    let (log, target) = log_in(&inner);
+    append(&log, "a\n");
+    let mut output = open(&target).await.output;
+    fs::remove_dir_all(&inner).unwrap();
+    let mut said = String::new();
+    in_time(output.read_to_string(&mut said)).await.unwrap();
+    assert_eq!(said, "a\n");
+}
+
+#[tokio::test]
+async fn while_nothing_is_written_nobody_wakes_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "a\n");
+    let mut output = open(&target).await.output;
+    expect(&mut output, "a\n").await;
+    let mut polls = 0;
+    let mut byte = [0];
+    let mut read = std::pin::pin!(output.read(&mut byte));
+    let counted = std::future::poll_fn(|cx| {
+        polls += 1;
+        read.as_mut().poll(cx)
+    });
+    // The time is what is tested.
+    assert!(tokio::time::timeout(Duration::from_millis(300), counted).await.is_err());
+    assert!(polls <= 3, "{polls}");
+}
+
+#[tokio::test]
+async fn nothing_is_left_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "a\n");
+    let opened = open(&target).await;
+    in_time(is_open_here(&log)).await;
+    drop(opened);
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let all_ended = async {
+        while metrics.num_alive_tasks() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(all_ended).await;
+}
+
+#[tokio::test]
+async fn what_is_not_a_plain_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target_of_log) = log_in(dir.path());
+    let refusal = async |target: &Target| {
+        let error = in_time(target.open(Mode::Ro, None)).await.err().unwrap();
+        assert_eq!(in_time(target.probe()).await.unwrap_err(), error);
+        error.message
+    };
+    assert_eq!(refusal(&target_of_log).await, format!("{} does not exist", log.display()));
+    fs::create_dir(&log).unwrap();
+    assert!(refusal(&target_of_log).await.ends_with("not a regular file"));
+    fs::remove_dir(&log).unwrap();
+    nix::unistd::mkfifo(&log, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(refusal(&target_of_log).await.ends_with("not a regular file"));
+}
+
+#[tokio::test]
+async fn a_symbolic_link_is_followed_only_when_the_owner_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let real = dir.path().join("real");
+    let (log, target_of_log) = log_in(dir.path());
+    append(&real, "a\n");
+    std::os::unix::fs::symlink(&real, &log).unwrap();
+    let error = in_time(target_of_log.open(Mode::Ro, None)).await.err().unwrap();
+    assert!(error.message.contains(&format!("name {} instead", real.display())), "{error}");
+    assert!(error.message.ends_with("or set follow_symlinks = true"), "{error}");
+    // Nor a directory that is a link, nor a link that takes the log's place later.
+    std::os::unix::fs::symlink(dir.path(), dir.path().join("sub")).unwrap();
+    let (_, through) = log_in(&dir.path().join("sub"));
+    assert!(in_time(through.open(Mode::Ro, None)).await.is_err());
+
+    let text = format!("kind = 'file'\npath = '{}'\nfollow_symlinks = true", log.display());
+    let mut output = open(&target(&text)).await.output;
+    expect(&mut output, "a\n").await;
+    rotate(&real);
+    append(&real, "b\n");
+    expect(&mut output, "b\n").await;
+    rotate(&real);
+    std::os::unix::fs::symlink("/etc/passwd", &real).unwrap();
+    append(&dir.path().join("new"), "c\n");
+    fs::rename(dir.path().join("new"), &real).unwrap();
+    expect(&mut output, "c\n").await;
+}
+
+/// logrotate makes the new file for its owner alone and then gives it away. Root may read it at
+/// once, so this says something only where the tests run as another user.
+#[tokio::test]
+async fn a_file_that_may_be_read_only_later_is_waited_for() {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let dir = tempfile::tempdir().unwrap();
+    let (log, target) = log_in(dir.path());
+    append(&log, "a\n");
+    let mut output = open(&target).await.output;
+    expect(&mut output, "a\n").await;
+    rotate(&log);
+    let mut new = OpenOptions::new().append(true).create_new(true).mode(0o200).open(&log).unwrap();
+    // The watcher looks, and is refused.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    new.write_all(b"b\n").unwrap();
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
+    expect(&mut output, "b\n").await;
+}
