@@ -96,7 +96,7 @@ async fn grants_of_ours_verify_elsewhere_and_grants_from_elsewhere_verify_here()
     let believed = inspect(&issuers);
     let said: Value = serde_json::from_slice(&believed.stdout).unwrap();
     assert!(believed.status.success(), "{said}");
-    assert_eq!((&said["verdict"]["ok"], &said["claims"]["iss"]), (&true.into(), &"theirs".into()));
+    assert_eq!((&said["believed"], &said["claims"]["iss"]), (&true.into(), &"theirs".into()));
     assert_eq!(said["claims"]["params"]["a"], "ü\"");
     let nobody = inspect(&world.path("agent/targets.d"));
     assert_eq!(nobody.status.code(), Some(65));
