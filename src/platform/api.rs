@@ -100,7 +100,7 @@ impl From<Denied> for Error {
             ),
             // The agent's own code, so that a program can tell `busy` from `target_not_allowed`.
             Denied::Refused(refusal) => (StatusCode::CONFLICT, refusal.code.label(), refusal.message),
-            Denied::Nats(why) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("NATS: {why}")),
+            Denied::Nats(why) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", why),
             Denied::Nonsense(why) => (
                 StatusCode::BAD_GATEWAY,
                 "host_not_understood",

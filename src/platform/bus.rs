@@ -61,7 +61,7 @@ impl Bus {
         let answer = self.0.send_request(subject, request).await.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => Unanswered::Offline,
             RequestErrorKind::TimedOut => Unanswered::Late,
-            _ => Unanswered::Nats(error.to_string()),
+            _ => Unanswered::Nats(format!("NATS: {error}")),
         })?;
         serde_json::from_slice(&answer.payload).map_err(|error| Unanswered::Nonsense(error.to_string()))
     }
