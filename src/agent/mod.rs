@@ -131,10 +131,10 @@ impl Agent {
         if self.stopping.is_cancelled() {
             return Err(Refusal::new(Code::Stopping, "this agent is shutting down"));
         }
-        let order = Order::verify(Start::parse(payload)?, settings, record)?;
+        let (order, ticket) = Order::verify(Start::parse(payload)?, settings, record)?;
         let permit = self.allowlist.permit(&order.target, &order.params, order.mode)?;
         let session = self.sessions.begin(&order.session, order.remember)?;
-        Parked::dial(self, order, session, permit).await
+        Parked::dial(self, (order, ticket), session, permit).await
     }
 
     /// Carries out a stop command.

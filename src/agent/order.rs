@@ -13,6 +13,7 @@ use crate::protocol::headers;
 use crate::protocol::host::HostId;
 use crate::protocol::issuers::Issuers;
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 use crate::protocol::proof;
 use crate::protocol::token::TokenHash;
 
@@ -38,8 +39,6 @@ pub struct Order {
     pub max_streams: Option<u32>,
     /// Hard end of the session, besides our own.
     pub max_time: Option<Duration>,
-    /// The relay to dial.
-    pub relay: Address,
     /// Until when it may be dialled.
     pub deadline: SystemTime,
     /// How long the session must not be used again.
@@ -48,7 +47,23 @@ pub struct Order {
     pub user: Option<String>,
     /// Hash of the client's token.
     pub token: TokenHash,
+}
+
+/// What a relay is dialled with; of use only as long as there may be another dial.
+pub struct Ticket {
+    /// The relay.
+    pub relay: Address,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Ticket {
+    /// The headers of a dial; `max_streams` is what the host allows, `profile` what its owner tuned the target for.
+    pub fn headers(&self, max_streams: u32, profile: Profile) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = self.headers.clone();
+        headers.push((HeaderName::from_static(headers::PROFILE), HeaderValue::from_static(profile.label())));
+        headers.push((HeaderName::from_static(headers::MAX_STREAMS), HeaderValue::from(max_streams)));
+        headers
+    }
 }
 
 impl Order {
@@ -56,7 +71,11 @@ impl Order {
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn verify(start: Start, settings: &Settings, record: &mut Record) -> Result<Order, Refusal> {
+    pub fn verify(
+        start: Start,
+        settings: &Settings,
+        record: &mut Record,
+    ) -> Result<(Order, Ticket), Refusal> {
         match (start, &settings.auth) {
             (Start::Signed(jws), Auth::Signed { issuers, leeway }) => {
                 signed(&jws, issuers, *leeway, settings, record)
@@ -69,13 +88,6 @@ impl Order {
                 Err(Refusal::new(Code::WrongAuthMode, "this host takes signed grants only"))
             }
         }
-    }
-
-    /// The headers of a dial; `max_streams` is what the host allows.
-    pub fn headers(&self, max_streams: u32) -> Vec<(HeaderName, HeaderValue)> {
-        let mut headers = self.headers.clone();
-        headers.push((HeaderName::from_static(headers::MAX_STREAMS), HeaderValue::from(max_streams)));
-        headers
     }
 
     /// A record of what became of this order.
@@ -97,7 +109,7 @@ fn signed(
     leeway: Duration,
     settings: &Settings,
     record: &mut Record,
-) -> Result<Order, Refusal> {
+) -> Result<(Order, Ticket), Refusal> {
     let grant = issuers.verify(jws)?;
     let claims = grant.claims();
     record.session = Some(claims.sid.clone());
@@ -118,20 +130,20 @@ fn signed(
             "the grant asks for the host's key: set auth.host_key_file",
         ));
     }
-    Ok(Order {
+    let ticket = Ticket { relay: relay(&claims.relay, settings)?, headers };
+    let order = Order {
         session: claims.sid.clone(),
         target: claims.target.clone(),
         params: claims.params.clone(),
         mode: claims.mode,
         max_streams: claims.max_streams,
         max_time: claims.max_seconds.map(Duration::from_secs),
-        relay: relay(&claims.relay, settings)?,
         deadline: grant.deadline(),
         remember: crate::protocol::grant::MAX_LIFETIME + leeway + leeway,
         user: claims.user.clone(),
         token: claims.token_sha256,
-        headers,
-    })
+    };
+    Ok((order, ticket))
 }
 
 fn opaque(
@@ -139,7 +151,7 @@ fn opaque(
     relay_key: &str,
     settings: &Settings,
     record: &mut Record,
-) -> Result<Order, Refusal> {
+) -> Result<(Order, Ticket), Refusal> {
     let token = start.token.hash();
     record.session = Some(token.session());
     record.target = Some(start.target.clone());
@@ -153,20 +165,20 @@ fn opaque(
     if let Some(seconds) = start.max_seconds {
         headers.push((HeaderName::from_static(headers::MAX_SECONDS), HeaderValue::from(seconds)));
     }
-    Ok(Order {
+    let ticket = Ticket { relay: relay(&start.relay, settings)?, headers };
+    let order = Order {
         session: token.session(),
         target: start.target,
         params: start.params,
         mode: start.mode,
         max_streams: start.max_streams,
         max_time: start.max_seconds.map(Duration::from_secs),
-        relay: relay(&start.relay, settings)?,
         deadline: SystemTime::now() + OPAQUE_DEADLINE,
         remember: OPAQUE_MEMORY,
         user: start.user,
         token,
-        headers,
-    })
+    };
+    Ok((order, ticket))
 }
 
 /// Only relays on the host's own list are dialled, whatever a grant says.

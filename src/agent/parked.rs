@@ -16,10 +16,11 @@ use crate::link::socket::Socket;
 use crate::protocol::command::{Code, Refusal};
 use crate::protocol::control::FromRelay;
 use crate::protocol::end::{Closing, End};
+use crate::protocol::profile::Profile;
 
 use super::Agent;
 use super::allowlist::Permit;
-use super::order::Order;
+use super::order::{Order, Ticket};
 use super::sessions::Session;
 use super::stream::{Linked, Stream};
 
@@ -40,8 +41,10 @@ pub struct Parked {
 struct Accepted {
     agent: Arc<Agent>,
     order: Arc<Order>,
+    ticket: Ticket,
     session: Session,
     max_streams: u32,
+    profile: Profile,
 }
 
 impl Parked {
@@ -51,14 +54,17 @@ impl Parked {
     /// [`Code::RelayRefused`] or [`Code::RelayUnreachable`], with what the relay or the network says.
     pub async fn dial(
         agent: &Arc<Agent>,
-        order: Order,
+        (order, ticket): (Order, Ticket),
         session: Session,
         permit: Permit,
     ) -> Result<Parked, Refusal> {
         let most = permit.target().max_streams;
         let max_streams = order.max_streams.map_or(most, |wanted| wanted.clamp(1, most));
-        let leg = agent.dial(&order, max_streams, order.deadline).await?;
-        let accepted = Accepted { agent: agent.clone(), order: Arc::new(order), session, max_streams };
+        let profile = permit.target().profile;
+        let deadline = order.deadline;
+        let order = Arc::new(order);
+        let accepted = Accepted { agent: agent.clone(), order, ticket, session, max_streams, profile };
+        let leg = accepted.dial(deadline).await?;
         Ok(Parked { accepted, permit, leg })
     }
 
@@ -71,7 +77,8 @@ impl Parked {
                 why = permit.revoked().wait() => why,
             }
         };
-        let (linked, leg) = match wait_for_client(leg, unwanted).await {
+        // What happens once is boxed: thousands of these wait for their only stream to end.
+        let (linked, leg) = match Box::pin(wait_for_client(leg, unwanted)).await {
             Ok(linked) => linked,
             Err(closing) => return accepted.refused(&closing, "no stream came about"),
         };
@@ -79,7 +86,8 @@ impl Parked {
         let until = Instant::now() + accepted.order.max_time.map_or(ours, |asked| asked.min(ours));
         let mut streams = JoinSet::new();
         streams.spawn(accepted.stream(permit, linked, until).run(leg));
-        accepted.spares(&mut streams, until).await;
+        Box::pin(accepted.spares(&mut streams, until)).await;
+        drop(accepted.ticket);
         all_ended(&mut streams).await;
     }
 }
@@ -92,7 +100,7 @@ impl Accepted {
                 return;
             }
             let deadline = SystemTime::now() + SPARE_DEADLINE;
-            let spare = match self.agent.dial(&self.order, self.max_streams, deadline).await {
+            let spare = match self.dial(deadline).await {
                 Ok(spare) => spare,
                 // The session may be over already: then the relay is right to refuse.
                 Err(refusal) => {
@@ -147,37 +155,17 @@ impl Accepted {
             ..self.order.record(Event::Refused, &self.agent.settings().host)
         });
     }
-}
 
-/// What clients are told when this program ends.
-pub fn shutting_down() -> Closing {
-    Closing::new(End::PeerLeft, "host is shutting down")
-}
-
-/// Waits until no stream is left. A panic in one is its own affair.
-async fn all_ended(streams: &mut JoinSet<()>) {
-    while let Some(ended) = streams.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!("a stream's task failed: {error}");
-        }
-    }
-}
-
-impl Agent {
-    async fn dial(
-        &self,
-        order: &Order,
-        max_streams: u32,
-        deadline: SystemTime,
-    ) -> Result<Leg<Socket>, Refusal> {
-        let headers = order.headers(max_streams);
-        let dialer = self.dialer();
+    async fn dial(&self, deadline: SystemTime) -> Result<Leg<Socket>, Refusal> {
+        let order = &self.order;
+        let headers = self.ticket.headers(self.max_streams, self.profile);
+        let dialer = self.agent.dialer();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
         loop {
             // A proxy or relay that says nothing must not keep the platform waiting for longer than it asked.
             let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().max(LEAST);
-            let error = match timeout(left, dialer.dial(&order.relay, &headers, Text::Messages)).await {
-                Ok(Ok(dialled)) => return Ok(dialled.leg),
+            let error = match timeout(left, dialer.dial(&self.ticket.relay, &headers, Text::Messages)).await {
+                Ok(Ok(dialled)) => return Ok(dialled.leg.suit(self.profile)),
                 Ok(Err(error)) => error,
                 Err(_) => DialError::Reach(format!("the relay gave no answer within {} s", left.as_secs())),
             };
@@ -190,11 +178,25 @@ impl Agent {
                 return Err(Refusal::new(code, error.to_string()));
             }
             let wait = backoff.wait();
-            if SystemTime::now() + wait >= deadline || self.stopping.is_cancelled() {
+            if SystemTime::now() + wait >= deadline || self.agent.stopping.is_cancelled() {
                 return Err(Refusal::new(Code::RelayUnreachable, error.to_string()));
             }
             tracing::debug!(session = order.session, "dial failed, next try in {wait:?}: {error}");
             sleep(wait).await;
+        }
+    }
+}
+
+/// What clients are told when this program ends.
+pub fn shutting_down() -> Closing {
+    Closing::new(End::PeerLeft, "host is shutting down")
+}
+
+/// Waits until no stream is left. A panic in one is its own affair.
+async fn all_ended(streams: &mut JoinSet<()>) {
+    while let Some(ended) = streams.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!("a stream's task failed: {error}");
         }
     }
 }

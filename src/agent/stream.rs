@@ -48,32 +48,10 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Opens the target and moves bytes until one side ends, or must.
-    pub async fn run(self, mut leg: Leg<Socket>) {
-        // From here on only: a VM's only console is not held for a client that never comes.
-        let opened = tokio::select! {
-            biased;
-            why = self.ended() => Err((why.clone(), Farewell::Say(why))),
-            opened = leg.attend(self.permit.open()) => match opened {
-                Ok(Ok(opened)) => Ok(opened),
-                // The owner's record has the details: addresses are not for clients.
-                Ok(Err(error)) => {
-                    Err((Closing::new(error.end, error.message), Farewell::Say(error.end.into())))
-                }
-                Err(left) => Err(left),
-            },
-        };
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err((why, farewell)) => {
-                self.agent.tell(Record {
-                    end: Some(why.end),
-                    reason: Some(why.reason.into()),
-                    ..self.record(Event::Refused)
-                });
-                return leg.finish(farewell).await;
-            }
-        };
+    /// Opens the target and moves bytes until one side ends, or must. What happens once is boxed: thousands of
+    /// these are idle.
+    pub async fn run(self, leg: Leg<Socket>) {
+        let Some((leg, opened)) = Box::pin(self.open(leg)).await else { return };
         self.agent.tell(self.record(Event::Started));
         let begun = Instant::now();
         let Opened { output, input, resize, process, half_close } = opened;
@@ -91,7 +69,9 @@ impl Stream {
             Ok(FromClient::Unknown) | Err(_) => Heard::Nothing,
         };
         let local = Local { output, input, at_eof, notes: None };
-        let (outcome, parting) = bridge(leg, local, hear, last_words(process, control), self.ended()).await;
+        let last_words = Box::pin(last_words(process, control));
+        let stop = Box::pin(self.ended());
+        let (outcome, parting) = Box::pin(bridge(leg, local, hear, last_words, stop)).await;
         self.agent.tell(Record {
             bytes_in: Some(outcome.bytes_in),
             bytes_out: Some(outcome.bytes_out),
@@ -102,7 +82,36 @@ impl Stream {
         });
         // Its place on the allowlist is free, and its terminal closed, before the peer has answered.
         drop((self, resize));
-        parting.take_leave().await;
+        Box::pin(parting.take_leave()).await;
+    }
+
+    /// Opens the target; without success the client is told and gone.
+    async fn open(&self, mut leg: Leg<Socket>) -> Option<(Leg<Socket>, Opened)> {
+        // From here on only: a VM's only console is not held for a client that never comes.
+        let opened = tokio::select! {
+            biased;
+            why = self.ended() => Err((why.clone(), Farewell::Say(why))),
+            opened = leg.attend(self.permit.open()) => match opened {
+                Ok(Ok(opened)) => Ok(opened),
+                // The owner's record has the details: addresses are not for clients.
+                Ok(Err(error)) => {
+                    Err((Closing::new(error.end, error.message), Farewell::Say(error.end.into())))
+                }
+                Err(left) => Err(left),
+            },
+        };
+        match opened {
+            Ok(opened) => Some((leg, opened)),
+            Err((why, farewell)) => {
+                self.agent.tell(Record {
+                    end: Some(why.end),
+                    reason: Some(why.reason.into()),
+                    ..self.record(Event::Refused)
+                });
+                leg.finish(farewell).await;
+                None
+            }
+        }
     }
 
     /// Resolves when the stream must end for a reason of ours.

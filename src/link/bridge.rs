@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
-use super::buffer;
+use super::buffer::{self, Appetite};
 use super::credit::Credit;
 use super::leg::{Farewell, Halt, Leg, Parting, SILENT, code_of, farewell_after, from_peer};
 use super::pair::TURN;
@@ -58,54 +58,66 @@ pub enum Heard {
 ///
 /// `hear` reads control messages; `last_words` is awaited when the local output has ended under
 /// [`AtEof::End`], and its text is sent before the close.
-pub async fn bridge<S, R, W>(
+// Not an `async fn`: that would hold each argument twice, and thousands of these are idle.
+pub fn bridge<S, R, W>(
     mut leg: Leg<S>,
     local: Local<R, W>,
     hear: impl FnMut(&str) -> Heard,
     last_words: impl Future<Output = Option<String>>,
     stop: impl Future<Output = Closing>,
-) -> (Outcome, Parting<S>)
+) -> impl Future<Output = (Outcome, Parting<S>)>
 where
     S: AsyncRead + AsyncWrite,
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let shared = Shared::default();
-    let wait = leg.limits.close_wait;
-    let (why, farewell) = {
-        let mut down = pin!(down(&mut leg.reader, &leg.pulse, local.input, hear, &shared));
-        let up = Up {
-            output: local.output,
-            at_eof: local.at_eof,
-            notes: local.notes,
-            writer: &mut leg.writer,
-            pulse: &leg.pulse,
-            beat: Beat::every(leg.limits.ping_interval),
-            shared: &shared,
-        };
-        let mut up = pin!(up.run(last_words));
-        let first = tokio::select! {
-            why = stop => First::Side((why.clone(), Farewell::Say(why))),
-            ended = &mut down => First::Side(ended),
-            ended = &mut up => First::Up(ended),
-        };
-        match first {
-            First::Side(ended) => {
-                // A close frame can follow only a whole frame.
-                if ended.1 != Farewell::Gone {
-                    shared.halt.ask(None);
-                    let _ = timeout(wait, up).await;
+    async move {
+        let shared = Shared::default();
+        let wait = leg.limits.close_wait;
+        let (why, farewell) = {
+            let mut down = Down {
+                reader: &mut leg.reader,
+                pulse: &leg.pulse,
+                input: local.input,
+                hear,
+                shared: &shared,
+            };
+            let mut up = Up {
+                appetite: leg.appetite,
+                output: local.output,
+                at_eof: local.at_eof,
+                notes: local.notes,
+                writer: &mut leg.writer,
+                pulse: &leg.pulse,
+                beat: Beat::every(leg.limits.ping_interval),
+                shared: &shared,
+            };
+            let (mut down, mut up) = (pin!(down.run()), pin!(up.run(last_words)));
+            let first = tokio::select! {
+                why = stop => First::Side((why.clone(), Farewell::Say(why))),
+                ended = &mut down => First::Side(ended),
+                ended = &mut up => First::Up(ended),
+            };
+            match first {
+                First::Side(ended) => {
+                    // A close frame can follow only a whole frame.
+                    if ended.1 != Farewell::Gone {
+                        shared.halt.ask(None);
+                        let _ = Box::pin(timeout(wait, up)).await;
+                    }
+                    ended
                 }
-                ended
+                // A peer that takes no more may have said why, and have sent bytes before that.
+                First::Up(UpEnd::Broken(why)) => {
+                    Box::pin(timeout(wait, down)).await.unwrap_or((why, Farewell::Gone))
+                }
+                First::Up(UpEnd::Ended(why)) => (why.clone(), Farewell::Say(why)),
+                First::Up(UpEnd::Gone(why)) => (why, Farewell::Gone),
             }
-            // A peer that takes no more may have said why, and have sent bytes before that.
-            First::Up(UpEnd::Broken(why)) => timeout(wait, down).await.unwrap_or((why, Farewell::Gone)),
-            First::Up(UpEnd::Ended(why)) => (why.clone(), Farewell::Say(why)),
-            First::Up(UpEnd::Gone(why)) => (why, Farewell::Gone),
-        }
-    };
-    let (bytes_in, bytes_out) = (shared.from_peer.into_inner(), shared.to_peer.into_inner());
-    (Outcome { bytes_in, bytes_out, closing: why }, Parting { leg, farewell })
+        };
+        let (bytes_in, bytes_out) = (shared.from_peer.into_inner(), shared.to_peer.into_inner());
+        (Outcome { bytes_in, bytes_out, closing: why }, Parting { leg, farewell })
+    }
 }
 
 enum First {
@@ -142,62 +154,68 @@ impl Shared {
     }
 }
 
-/// From the peer to the local input, until the peer ends the websocket.
-async fn down<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
-    reader: &mut Reader<R>,
-    pulse: &Pulse,
-    mut input: Option<W>,
-    mut hear: impl FnMut(&str) -> Heard,
-    shared: &Shared,
-) -> (Closing, Farewell) {
-    let mut turn = 0;
-    loop {
-        pulse.listening(true);
-        let event = reader.next(pulse).await;
-        pulse.listening(false);
-        match event {
-            Ok(Event::Bytes(bytes)) => {
-                shared.from_peer.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                if let Some(writable) = &mut input {
-                    // What takes no more input may still have output to deliver: that decides the end.
-                    let written = async { writable.write_all(bytes).await.and(writable.flush().await) };
-                    if written.await.is_err() {
-                        input = None;
+/// From the peer to the local input.
+struct Down<'a, R, W, H> {
+    reader: &'a mut Reader<R>,
+    pulse: &'a Pulse,
+    input: Option<W>,
+    hear: H,
+    shared: &'a Shared,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, H: FnMut(&str) -> Heard> Down<'_, R, W, H> {
+    /// Until the peer ends the websocket.
+    async fn run(&mut self) -> (Closing, Farewell) {
+        let mut turn = 0;
+        loop {
+            self.pulse.listening(true);
+            let event = self.reader.next(self.pulse).await;
+            self.pulse.listening(false);
+            match event {
+                Ok(Event::Bytes(bytes)) => {
+                    self.shared.from_peer.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    if let Some(writable) = &mut self.input {
+                        // What takes no more input may still have output to deliver: that decides the end.
+                        let written = async { writable.write_all(bytes).await.and(writable.flush().await) };
+                        if written.await.is_err() {
+                            self.input = None;
+                        }
+                    }
+                    turn += bytes.len();
+                    if turn >= TURN {
+                        turn = 0;
+                        tokio::task::yield_now().await;
                     }
                 }
-                turn += bytes.len();
-                if turn >= TURN {
-                    turn = 0;
-                    tokio::task::yield_now().await;
-                }
-            }
-            Ok(Event::Text(text)) => match hear(&text) {
-                Heard::Nothing => {}
-                Heard::Ack(bytes) => shared.credit.acknowledged(bytes),
-                Heard::Eof => {
-                    if let Some(mut writable) = input.take() {
-                        // It may be gone already; then there is nothing left to tell it.
-                        let _ = writable.shutdown().await;
+                Ok(Event::Text(text)) => match (self.hear)(&text) {
+                    Heard::Nothing => {}
+                    Heard::Ack(bytes) => self.shared.credit.acknowledged(bytes),
+                    Heard::Eof => {
+                        if let Some(mut writable) = self.input.take() {
+                            // It may be gone already; then there is nothing left to tell it.
+                            let _ = writable.shutdown().await;
+                        }
+                        self.shared.peer_ended.store(true, Ordering::Relaxed);
+                        self.shared.peer_end.notify_one();
                     }
-                    shared.peer_ended.store(true, Ordering::Relaxed);
-                    shared.peer_end.notify_one();
+                },
+                Ok(Event::Close(close)) => {
+                    let echo = Farewell::Echo(code_of(&close));
+                    return (from_peer(close), echo);
                 }
-            },
-            Ok(Event::Close(close)) => {
-                let echo = Farewell::Echo(code_of(&close));
-                return (from_peer(close), echo);
-            }
-            Ok(Event::Eof) => return (End::PeerLeft.into(), Farewell::Gone),
-            Err(error) => {
-                let why: Closing = error.into();
-                let farewell = farewell_after(&why);
-                return (why, farewell);
+                Ok(Event::Eof) => return (End::PeerLeft.into(), Farewell::Gone),
+                Err(error) => {
+                    let why: Closing = error.into();
+                    let farewell = farewell_after(&why);
+                    return (why, farewell);
+                }
             }
         }
     }
 }
 
 struct Up<'a, R, W> {
+    appetite: Appetite,
     output: R,
     at_eof: AtEof,
     notes: Option<mpsc::Receiver<String>>,
@@ -209,7 +227,7 @@ struct Up<'a, R, W> {
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
     /// From the local output to the peer, and everything else that has to be sent.
-    async fn run(mut self, last_words: impl Future<Output = Option<String>>) -> UpEnd {
+    async fn run(&mut self, last_words: impl Future<Output = Option<String>>) -> UpEnd {
         match self.pump(last_words).await {
             Ok(why) => UpEnd::Ended(why),
             Err(Failed::Write(error @ WriteError::Io(_))) => UpEnd::Broken(error.into()),
@@ -224,13 +242,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
         let mut state = State::Open;
         let mut turn = 0;
         loop {
-            let output = &mut self.output;
+            let (output, appetite) = (&mut self.output, &mut self.appetite);
             let notes = &mut self.notes;
             tokio::select! {
                 biased;
                 _ = self.shared.halt.asked() => return Ok(End::PeerLeft.into()),
-                payload = self.pulse.owed() => self.writer.pong(payload).await?,
-                note = next_note(notes) => self.writer.text(note).await?,
+                payload = self.pulse.owed() => Box::pin(self.writer.pong(payload)).await?,
+                note = next_note(notes) => Box::pin(self.writer.text(note)).await?,
                 // Before the output: a flood of it must not keep the ping from going out.
                 () = &mut due => {
                     if !self.pulse.beat() {
@@ -238,14 +256,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                     }
                     self.beat.sent();
                     due.as_mut().reset(self.beat.due());
-                    self.writer.ping().await?;
+                    Box::pin(self.writer.ping()).await?;
                 }
-                read = async { self.shared.credit.ready().await; buffer::read(output).await }, if state == State::Open => {
+                read = async { self.shared.credit.ready().await; buffer::read(output, appetite).await }, if state == State::Open => {
                     match read {
                         Ok((_, 0)) => state = match self.at_eof {
                             AtEof::End => State::LastWords,
                             AtEof::HalfClose | AtEof::LeaveToPeer => {
-                                self.writer.text(to_text(&FromClient::Eof)).await?;
+                                Box::pin(self.writer.text(to_text(&FromClient::Eof))).await?;
                                 State::HalfClosed
                             }
                         },
@@ -267,7 +285,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                 },
                 text = &mut last_words, if state == State::LastWords => {
                     if let Some(text) = text {
-                        self.writer.text(text).await?;
+                        Box::pin(self.writer.text(text)).await?;
                     }
                     return Ok(End::TargetEnded.into());
                 }

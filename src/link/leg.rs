@@ -8,11 +8,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::time::{sleep_until, timeout};
 
+use super::buffer::Appetite;
 use super::frame::Role;
 use super::pulse::{Beat, Pulse};
 use super::reader::{Event, Reader, Sizes, Text};
+use super::socket::Socket;
 use super::writer::Writer;
 use crate::protocol::end::{Closing, End};
+use crate::protocol::profile::Profile;
 
 /// Bounds of one websocket.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +48,8 @@ pub struct Leg<S> {
     pub(super) writer: Writer<WriteHalf<S>>,
     pub(super) pulse: Pulse,
     pub(super) limits: Limits,
+    /// Of what this leg is linked with, where that is something local.
+    pub(super) appetite: Appetite,
 }
 
 /// How holding a leg ended.
@@ -93,6 +98,7 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
             writer: Writer::new(write, role, limits.write_stall),
             pulse: Pulse::default(),
             limits,
+            appetite: Appetite::of(Profile::default()),
         }
     }
 
@@ -214,6 +220,18 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
                 self.writer.shutdown().await;
             }
         }
+    }
+}
+
+impl Leg<Socket> {
+    /// Makes the leg fit for a stream of this profile.
+    pub fn suit(mut self, profile: Profile) -> Leg<Socket> {
+        let socket = self.reader.io.unsplit(self.writer.io);
+        socket.suit(profile);
+        (self.reader.io, self.writer.io) = tokio::io::split(socket);
+        self.reader.suit(profile);
+        self.appetite = Appetite::of(profile);
+        self
     }
 }
 

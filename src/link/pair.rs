@@ -17,72 +17,76 @@ use super::reader::{Event, ReadError, Reader};
 use super::writer::{WriteError, Writer};
 use crate::protocol::end::{Closing, End, Outcome};
 
-/// Bytes after which a busy stream lets others run: twice the largest piece.
+/// Bytes after which a busy stream lets others run, or one piece where that is more.
 pub(super) const TURN: usize = 128 * 1024;
 
 /// Moves bytes between a host and a client until one of them ends or `stop` says so. Both are still owed
 /// their farewell then. Control messages of the host reach the client only if it speaks `stream.v1`.
-pub async fn link<H, C>(
+// Not an `async fn`: that would hold each argument twice, and thousands of these are idle.
+pub fn link<H, C>(
     mut host: Leg<H>,
     mut client: Leg<C>,
     client_speaks_control: bool,
     stop: impl Future<Output = Closing>,
-) -> (Outcome, Parting<H>, Parting<C>)
+) -> impl Future<Output = (Outcome, Parting<H>, Parting<C>)>
 where
     H: AsyncRead + AsyncWrite,
     C: AsyncRead + AsyncWrite,
 {
-    let (bytes_in, bytes_out) = (AtomicU64::new(0), AtomicU64::new(0));
-    let halt = Halt::default();
-    let (why, for_host, for_client) = {
-        let inward = Pump {
-            from: &mut client.reader,
-            from_pulse: &client.pulse,
-            from_client: true,
-            to: &mut host.writer,
-            to_pulse: &host.pulse,
-            beat: Beat::every(host.limits.ping_interval),
-            pass_text: true,
-            count: &bytes_in,
-            halt: &halt,
-        };
-        let outward = Pump {
-            from: &mut host.reader,
-            from_pulse: &host.pulse,
-            from_client: false,
-            to: &mut client.writer,
-            to_pulse: &client.pulse,
-            beat: Beat::every(client.limits.ping_interval),
-            pass_text: client_speaks_control,
-            count: &bytes_out,
-            halt: &halt,
-        };
-        let (mut inward, mut outward) = (pin!(inward.run()), pin!(outward.run()));
-        let first = tokio::select! {
-            why = stop => Err(why),
-            ended = &mut inward => Ok((ended, true)),
-            ended = &mut outward => Ok((ended, false)),
-        };
-        match first {
-            Ok((ended, true)) => {
-                let (why, from, to) = settle(ended, outward, &halt, client.limits.close_wait).await;
-                (why, to, from)
+    async move {
+        let (bytes_in, bytes_out) = (AtomicU64::new(0), AtomicU64::new(0));
+        let halt = Halt::default();
+        let (why, for_host, for_client) = {
+            let mut inward = Pump {
+                from: &mut client.reader,
+                from_pulse: &client.pulse,
+                from_client: true,
+                to: &mut host.writer,
+                to_pulse: &host.pulse,
+                beat: Beat::every(host.limits.ping_interval),
+                pass_text: true,
+                count: &bytes_in,
+                halt: &halt,
+            };
+            let mut outward = Pump {
+                from: &mut host.reader,
+                from_pulse: &host.pulse,
+                from_client: false,
+                to: &mut client.writer,
+                to_pulse: &client.pulse,
+                beat: Beat::every(client.limits.ping_interval),
+                pass_text: client_speaks_control,
+                count: &bytes_out,
+                halt: &halt,
+            };
+            let (mut inward, mut outward) = (pin!(inward.run()), pin!(outward.run()));
+            let first = tokio::select! {
+                why = stop => Err(why),
+                ended = &mut inward => Ok((ended, true)),
+                ended = &mut outward => Ok((ended, false)),
+            };
+            let (host_wait, client_wait) = (host.limits.close_wait, client.limits.close_wait);
+            match first {
+                Ok((ended, true)) => {
+                    let (why, from, to) = Box::pin(settle(ended, outward, &halt, client_wait)).await;
+                    (why, to, from)
+                }
+                Ok((ended, false)) => Box::pin(settle(ended, inward, &halt, host_wait)).await,
+                Err(why) => {
+                    halt.ask(Some(&why));
+                    let (inward, outward) = Box::pin(async {
+                        tokio::join!(timeout(host_wait, inward), timeout(client_wait, outward))
+                    })
+                    .await;
+                    let say = Farewell::Say(why.clone());
+                    (why, known(say.clone(), outward.ok()), known(say, inward.ok()))
+                }
             }
-            Ok((ended, false)) => settle(ended, inward, &halt, host.limits.close_wait).await,
-            Err(why) => {
-                halt.ask(Some(&why));
-                let (inward, outward) = tokio::join!(
-                    timeout(host.limits.close_wait, inward),
-                    timeout(client.limits.close_wait, outward),
-                );
-                let say = Farewell::Say(why.clone());
-                (why, known(say.clone(), outward.ok()), known(say, inward.ok()))
-            }
-        }
-    };
-    let outcome =
-        Outcome { bytes_in: bytes_in.into_inner(), bytes_out: bytes_out.into_inner(), closing: why };
-    (outcome, Parting { leg: host, farewell: for_host }, Parting { leg: client, farewell: for_client })
+        };
+        let outcome =
+            Outcome { bytes_in: bytes_in.into_inner(), bytes_out: bytes_out.into_inner(), closing: why };
+        (outcome, Parting { leg: host, farewell: for_host }, Parting { leg: client, farewell: for_client })
+    }
 }
 
 /// Brings the other pump to its end after one has ended: why, and how to take leave of the two
@@ -149,7 +153,8 @@ enum Next<'a> {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
-    async fn run(mut self) -> Ended {
+    /// What happens seldom is boxed: the state of this future is there twice in every stream.
+    async fn run(&mut self) -> Ended {
         let mut due = pin!(sleep_until(self.beat.due()));
         let mut turn = 0;
         loop {
@@ -168,18 +173,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
                 Next::Halt(closing) => {
                     if let Some(closing) = closing {
                         // If it cannot be sent, taking leave finds that out too.
-                        let _ = self.to.close(closing).await;
+                        let _ = Box::pin(self.to.close(closing)).await;
                     }
                     return self.ended(End::PeerLeft.into(), None, None);
                 }
-                Next::Pong(payload) => self.to.pong(payload).await,
+                Next::Pong(payload) => Box::pin(self.to.pong(payload)).await,
                 Next::Beat => {
                     if !self.to_pulse.beat() {
                         return self.ended(Closing::new(End::PeerLeft, SILENT), None, Some(Farewell::Gone));
                     }
                     self.beat.sent();
                     due.as_mut().reset(self.beat.due());
-                    self.to.ping().await
+                    Box::pin(self.to.ping()).await
                 }
                 Next::Event(Ok(Event::Bytes(bytes))) => {
                     turn += bytes.len();
@@ -191,7 +196,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
                     }
                     written
                 }
-                Next::Event(Ok(Event::Text(text))) if self.pass_text => self.to.text(text).await,
+                Next::Event(Ok(Event::Text(text))) if self.pass_text => Box::pin(self.to.text(text)).await,
                 Next::Event(Ok(Event::Text(_))) => Ok(()),
                 Next::Event(Ok(Event::Close(close))) => {
                     let echo = Farewell::Echo(code_of(&close));
@@ -201,15 +206,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
                     } else {
                         from_peer(close)
                     };
-                    return self.pass_on(why, echo).await;
+                    return Box::pin(self.pass_on(why, echo)).await;
                 }
                 Next::Event(Ok(Event::Eof)) => {
-                    return self.pass_on(End::PeerLeft.into(), Farewell::Gone).await;
+                    return Box::pin(self.pass_on(End::PeerLeft.into(), Farewell::Gone)).await;
                 }
                 Next::Event(Err(error)) => {
                     let why: Closing = error.into();
                     let from = farewell_after(&why);
-                    return self.pass_on(why, from).await;
+                    return Box::pin(self.pass_on(why, from)).await;
                 }
             };
             if let Err(error) = written {
@@ -222,7 +227,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
     }
 
     /// The reading side ended, and everything it sent is out: tells the other side at once.
-    async fn pass_on(self, why: Closing, from: Farewell) -> Ended {
+    async fn pass_on(&mut self, why: Closing, from: Farewell) -> Ended {
         let told = match why.end {
             // That was not its own doing.
             End::ProtocolError | End::TooLarge => End::PeerLeft.into(),

@@ -1,10 +1,12 @@
 //! Whether a peer is still there: pings it did not answer, counted only while we listen.
 
+use std::future::poll_fn;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 /// The time between pings unless configured: middleboxes cut idle websockets at 50 to 60 s.
@@ -21,7 +23,7 @@ pub struct Pulse {
     listening: AtomicBool,
     /// The payload of the newest ping from the peer that is not yet answered.
     pong: Mutex<Option<Vec<u8>>>,
-    asked: Notify,
+    asked: AtomicWaker,
 }
 
 impl Pulse {
@@ -38,17 +40,17 @@ impl Pulse {
     /// The peer sent a ping: only the newest needs an answer (RFC 6455 section 5.5.3).
     pub fn asked(&self, payload: Vec<u8>) {
         *self.pong() = Some(payload);
-        self.asked.notify_one();
+        self.asked.wake();
     }
 
-    /// Waits until a pong is owed, and takes it.
+    /// Waits until a pong is owed, and takes it. For one task at a time.
     pub async fn owed(&self) -> Vec<u8> {
-        loop {
-            if let Some(payload) = self.pong().take() {
-                return payload;
-            }
-            self.asked.notified().await;
-        }
+        poll_fn(|cx| {
+            // Before the look: what is asked after it wakes us.
+            self.asked.register(cx.waker());
+            self.pong().take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     /// It is time for the next ping. False: the peer is dead instead.

@@ -7,16 +7,16 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
 
-use super::buffer::{self, Buffer};
+use super::buffer::{self, Appetite, Buffer};
 use super::frame::{self, FrameError, Header, Opcode, Role};
 use super::pulse::Pulse;
 use crate::protocol::control::MAX_CONTROL;
 use crate::protocol::end::{Closing, End};
+use crate::protocol::profile::Profile;
 
 /// What text messages are on this websocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +91,13 @@ pub struct Sizes {
 /// The receiving half.
 #[derive(Debug)]
 pub struct Reader<R> {
-    io: R,
+    pub(super) io: R,
     role: Role,
     text: Text,
     sizes: Sizes,
     /// Lent only while something is in it or being read.
     buffer: Option<Buffer>,
+    appetite: Appetite,
     /// Received and not yet parsed.
     raw: Range<usize>,
     message: Option<Message>,
@@ -104,7 +105,7 @@ pub struct Reader<R> {
     /// A control message that is not complete yet.
     note: Vec<u8>,
     /// What [`Reader::peek`] saw and [`Reader::next`] has not taken yet.
-    ahead: Option<Step>,
+    ahead: Option<Box<Step>>,
 }
 
 #[derive(Debug)]
@@ -139,12 +140,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             text,
             sizes,
             buffer,
+            appetite: Appetite::of(Profile::default()),
             raw: 0..early.len(),
             message: None,
             payload: None,
             note: vec![],
             ahead: None,
         }
+    }
+
+    /// Reads in pieces that suit a profile.
+    pub fn suit(&mut self, profile: Profile) {
+        self.appetite = Appetite::of(profile);
     }
 
     /// The next thing that came in. Safe to drop and call again.
@@ -171,19 +178,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub async fn peek(&mut self, pulse: &Pulse) -> Result<bool, ReadError> {
         let step = poll_fn(|cx| self.poll_step(cx, pulse)).await?;
         let is_end = matches!(step, Step::Close(_) | Step::Eof);
-        self.ahead = Some(step);
+        self.ahead = Some(Box::new(step));
         Ok(is_end)
     }
 
     /// Reads and drops whatever comes, to the end of the connection: after an error, what was not
     /// understood must still be taken, or the kernel resets the connection and our farewell is lost.
     pub async fn drain(&mut self) {
-        while let Ok((_, 1..)) = buffer::read(&mut self.io).await {}
+        while let Ok((_, 1..)) = buffer::read(&mut self.io, &mut self.appetite).await {}
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>, pulse: &Pulse) -> Poll<Result<Step, ReadError>> {
         if let Some(step) = self.ahead.take() {
-            return Poll::Ready(Ok(step));
+            return Poll::Ready(Ok(*step));
         }
         loop {
             if let Some(step) = self.parse(pulse)? {
@@ -197,21 +204,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let buffer = self.buffer.get_or_insert_with(Buffer::lend);
-        if self.raw.is_empty() {
-            self.raw = 0..0;
-        } else if self.raw.start > 0 {
-            // Only the beginning of a header or of a control frame is ever left over.
+        let kept = self.raw.len();
+        // Only the beginning of a header or of a control frame is ever left over.
+        if let Some(buffer) = &mut self.buffer
+            && self.raw.start > 0
+        {
             buffer.copy_within(self.raw.clone(), 0);
-            self.raw = 0..self.raw.len();
         }
-        let mut space = ReadBuf::new(&mut buffer[self.raw.end..]);
-        let polled = Pin::new(&mut self.io).poll_read(cx, &mut space);
-        let n = space.filled().len();
-        if polled.is_pending() && self.raw.is_empty() {
-            self.buffer = None;
-        }
-        ready!(polled)?;
+        self.raw = 0..kept;
+        let n = ready!(buffer::poll_read(&mut self.io, &mut self.buffer, kept, &mut self.appetite, cx))?;
         self.raw.end += n;
         Poll::Ready(Ok(n))
     }
@@ -229,9 +230,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         loop {
             if let Some(payload) = &mut self.payload {
                 let is_note = self.text == Text::Messages && self.message.as_ref().is_some_and(|m| m.is_text);
-                // What came with the handshake may be more than one piece.
-                let room = buffer::SIZE - piece.as_ref().map_or(0, Range::len);
-                let n = usize::try_from(payload.left).unwrap_or(usize::MAX).min(self.raw.len()).min(room);
+                let n = usize::try_from(payload.left).unwrap_or(usize::MAX).min(self.raw.len());
                 let arrived = self.raw.start..self.raw.start + n;
                 if let Some(mask) = payload.mask {
                     payload.phase = frame::apply_mask(&mut buffer[arrived.clone()], mask, payload.phase);

@@ -1,12 +1,16 @@
 //! One type for the connections that carry websockets: plain TCP, TLS, or anything for tests.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsStream;
+
+use crate::protocol::profile::Profile;
 
 /// A connection, encrypted or not.
 #[derive(Debug)]
@@ -15,6 +19,62 @@ pub enum Socket {
     Tcp(TcpStream),
     /// TLS over TCP, from either end.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What an interactive stream may have in a kernel's receive buffer, in bytes: at 20 Mbit/s it is 26 ms old, and
+/// a way of 50 ms there and back carries 10 Mbit/s. The kernel's own limit is 32 MiB on some systems.
+const INTERACTIVE_RECEIVE: usize = 64 * 1024;
+
+/// What it may have waiting in a kernel's send buffer behind what is under way (tcp(7), TCP_NOTSENT_LOWAT).
+const INTERACTIVE_UNSENT: u32 = 16 * 1024;
+
+/// Segments that a local target is asked for, in bytes, as on any Ethernet. Loopback's own are 64 KiB, and what a
+/// sender's kernel queues is counted in segments: 2 MB of screen for a client that takes none.
+const INTERACTIVE_SEGMENT: u32 = 1448;
+
+impl Socket {
+    /// Makes the connection fit for a stream of this profile.
+    pub fn suit(&self, profile: Profile) {
+        match self {
+            Socket::Tcp(tcp) => suit(tcp, profile),
+            Socket::Tls(tls) => suit(tls.get_ref().0, profile),
+        }
+    }
+}
+
+/// Connects to something local whose bytes are for a stream of this profile.
+///
+/// # Errors
+/// Those of the system.
+pub async fn connect(address: SocketAddr, profile: Profile) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if profile == Profile::Interactive
+        && let Err(error) = SockRef::from(&socket).set_tcp_mss(INTERACTIVE_SEGMENT)
+    {
+        tracing::debug!("segments of a connection: {error}");
+    }
+    // Before connecting too: the first window that is offered follows from it.
+    suit(&socket, profile);
+    socket.connect(address).await
+}
+
+/// A stream with the wrong buffers is better than none, so errors are only logged.
+fn suit<'s, S>(tcp: &'s S, profile: Profile)
+where
+    SockRef<'s>: From<&'s S>,
+{
+    if profile == Profile::Bulk {
+        // The kernel's own tuning is made for this.
+        return;
+    }
+    let socket = SockRef::from(tcp);
+    // The first alone does nothing against what the sender piles up, the second nothing against the receiver.
+    let set = socket
+        .set_recv_buffer_size(INTERACTIVE_RECEIVE)
+        .and_then(|()| socket.set_tcp_notsent_lowat(INTERACTIVE_UNSENT));
+    if let Err(error) = set {
+        tracing::debug!("buffers of a connection: {error}");
+    }
 }
 
 macro_rules! forward {

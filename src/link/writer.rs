@@ -1,13 +1,14 @@
 //! The sending half of a websocket: one call, one frame, one system call where the kernel takes it.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::backoff::random_bytes;
 use super::frame::{self, Header, MAX_CONTROL_PAYLOAD, Opcode, Role};
@@ -45,7 +46,7 @@ impl From<WriteError> for Closing {
 /// The sending half.
 #[derive(Debug)]
 pub struct Writer<W> {
-    io: W,
+    pub(super) io: W,
     role: Role,
     stall: Duration,
     state: State,
@@ -152,28 +153,54 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let (header, header_len) =
             frame::encode(Header { fin: true, opcode, len: payload.len() as u64, mask });
         self.state = State::Torn;
-        let mut header = &header[..header_len];
-        let mut payload: &[u8] = payload;
-        while !header.is_empty() || !payload.is_empty() {
-            let slices = [IoSlice::new(header), IoSlice::new(payload)];
-            let write = poll_fn(|cx| Pin::new(&mut self.io).poll_write_vectored(cx, &slices));
-            let n = match timeout(self.stall, write).await {
-                Ok(Ok(0)) => return Err(WriteError::Io(io::ErrorKind::WriteZero.into())),
-                Ok(Ok(n)) => n,
-                Ok(Err(error)) => return Err(WriteError::Io(error)),
-                Err(_) => return Err(WriteError::Stalled(self.stall)),
-            };
-            let of_header = n.min(header.len());
-            header = &header[of_header..];
-            payload = &payload[n - of_header..];
-        }
-        match timeout(self.stall, self.io.flush()).await {
-            Ok(flushed) => flushed.map_err(WriteError::Io)?,
-            Err(_) => return Err(WriteError::Stalled(self.stall)),
-        }
+        let (header, payload) = (&header[..header_len], &*payload);
+        let (mut sent, mut stall) = (0, None);
+        poll_fn(|cx| {
+            let before = sent;
+            match self.poll_rest(header, payload, &mut sent, cx) {
+                Poll::Ready(done) => Poll::Ready(done.map_err(WriteError::Io)),
+                Poll::Pending => poll_stall(&mut stall, sent > before, self.stall, cx).map(Err),
+            }
+        })
+        .await?;
         self.state = State::Open;
         Ok(())
     }
+
+    /// Writes what follows the first `sent` bytes of a frame.
+    fn poll_rest(
+        &mut self,
+        header: &[u8],
+        payload: &[u8],
+        sent: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while *sent < header.len() + payload.len() {
+            let slices = match sent.checked_sub(header.len()) {
+                None => [IoSlice::new(&header[*sent..]), IoSlice::new(payload)],
+                Some(at) => [IoSlice::new(&payload[at..]), IoSlice::new(&[])],
+            };
+            match ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => *sent += n,
+            }
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+}
+
+/// Watches a peer that takes nothing now; there is a timer only while that lasts.
+fn poll_stall(
+    stall: &mut Option<Pin<Box<Sleep>>>,
+    has_moved: bool,
+    limit: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<WriteError> {
+    let timer = stall.get_or_insert_with(|| Box::pin(sleep(limit)));
+    if has_moved {
+        timer.as_mut().reset(Instant::now() + limit);
+    }
+    timer.as_mut().poll(cx).map(|()| WriteError::Stalled(limit))
 }
 
 /// The longest beginning of `text` that fits into `most` bytes.

@@ -12,6 +12,9 @@ pub const TOKEN_SUBPROTOCOL: &str = "stream.token.";
 /// How many streams the host allows for the target: the grant can only lower it.
 pub const MAX_STREAMS: &str = "stream-max-streams";
 
+/// What the host's owner tuned the target for: the word of a [`Profile`](super::profile::Profile).
+pub const PROFILE: &str = "stream-profile";
+
 /// Simple mode: hard end of the session, in seconds.
 pub const MAX_SECONDS: &str = "stream-max-seconds";
 

@@ -8,5 +8,6 @@ pub mod headers;
 pub mod host;
 pub mod issuers;
 pub mod mode;
+pub mod profile;
 pub mod proof;
 pub mod token;

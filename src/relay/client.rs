@@ -18,13 +18,13 @@ use tracing::debug;
 
 use crate::daemon::audit::{Event, Record};
 use crate::link::frame::Role;
-use crate::link::leg::{Farewell, Leg};
+use crate::link::leg::{Farewell, Leg, Parting};
 use crate::link::pair;
 use crate::link::reader::Text;
 use crate::link::socket::Socket;
 use crate::link::upgrade;
 use crate::protocol::control::{FromRelay, SUBPROTOCOL, to_text};
-use crate::protocol::end::{Closing, End};
+use crate::protocol::end::{Closing, End, Outcome};
 use crate::protocol::headers::{STREAM_PATH, TOKEN_SUBPROTOCOL};
 use crate::protocol::token::{Token, TokenHash};
 
@@ -33,7 +33,7 @@ use super::answer::{self, Answer};
 use super::host::HostLeg;
 use super::metrics::Held;
 use super::peer;
-use super::rendezvous::{Linked, Visitor, Waiting};
+use super::rendezvous::{Linked, Stream, Visitor, Waiting};
 
 /// How long a claimed host's leg may take from one task to the other, whatever `client_wait` is.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ pub fn knock(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, address:
         };
         let text = if control { Text::Messages } else { Text::Bytes };
         let leg = Leg::new(socket, &early, Role::Server, text, relay.settings().leg);
-        let client = Client { relay: &relay, leg, control, address };
+        let client = Client { relay, leg, control, address };
         match (token, visitor) {
             (Ok(token), Some(visitor)) => client.serve(token.hash(), visitor).await,
             (Err(closing), _) => client.refuse(closing, None).await,
@@ -75,14 +75,14 @@ pub fn knock(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, address:
     response
 }
 
-struct Client<'a> {
-    relay: &'a Relay,
+struct Client {
+    relay: Arc<Relay>,
     leg: Leg<Socket>,
     control: bool,
     address: IpAddr,
 }
 
-impl Client<'_> {
+impl Client {
     async fn serve(mut self, token: TokenHash, visitor: Visitor) {
         let late = Instant::now() + self.relay.settings().client_wait;
         loop {
@@ -103,51 +103,31 @@ impl Client<'_> {
         }
     }
 
-    /// Links the two, and records it.
+    /// Links the two.
     async fn stream(self, linked: Linked<HostLeg>) {
         let Linked { mut host, stream } = linked;
-        let admission = stream.admission().clone();
-        let begun = Instant::now();
-        let record = |event| Record {
-            session: Some(admission.session.clone()),
-            stream: Some(stream.number()),
-            host: Some(admission.host.clone()),
-            target: admission.target.clone(),
-            user: admission.user.clone(),
-            peer: Some(self.address.to_string()),
-            token: Some(admission.token.fingerprint()),
-            ..Record::new(event)
-        };
         let greeting = FromRelay::Linked {
             stream: stream.number(),
             peer: self.address.to_string(),
             control: self.control,
         };
+        let relayed =
+            Relayed { relay: self.relay.clone(), address: self.address, begun: Instant::now(), stream };
         if let Err(closing) = host.say(to_text(&greeting)).await {
-            Record { end: Some(closing.end), reason: Some(closing.reason.into()), ..record(Event::Refused) }
-                .log();
+            relayed.record(Event::Refused, |record| {
+                record.end = Some(closing.end);
+                record.reason = Some(closing.reason.into());
+            });
             self.relay.metrics.refused_client(End::PeerLeft);
-            drop(stream);
+            drop(relayed);
             return self.leg.finish(Farewell::Say(Closing::new(End::PeerLeft, "the host left"))).await;
         }
-        record(Event::Started).log();
-        let held = Held::one(&self.relay.metrics.streams);
-        let stop = self.relay.stop_at(stream.until());
-        let (outcome, host, client) = pair::link(host, self.leg, self.control, stop).await;
-        drop(held);
-        self.relay.metrics.ended(&outcome);
-        Record {
-            bytes_in: Some(outcome.bytes_in),
-            bytes_out: Some(outcome.bytes_out),
-            lasted: Some(begun.elapsed()),
-            end: Some(outcome.closing.end),
-            reason: Some(outcome.closing.reason.clone().into()),
-            ..record(Event::Ended)
-        }
-        .log();
-        // The session may end now: its spares need not wait for the farewells.
-        drop(stream);
-        tokio::join!(host.take_leave(), client.take_leave());
+        relayed.record(Event::Started, |_| {});
+        let profile = relayed.stream.admission().profile;
+        let stop = Box::pin(self.relay.clone().stop_at(relayed.stream.until()));
+        let link = pair::link(host.suit(profile), self.leg.suit(profile), self.control, stop);
+        // A task of its own: what it took to get here is not kept for as long as the stream lives.
+        self.relay.tasks.spawn(relayed.run(Box::pin(link)));
     }
 
     /// Closes the client with a code, and records it.
@@ -167,6 +147,55 @@ impl Client<'_> {
         }
         .log();
         self.leg.finish(farewell).await;
+    }
+}
+
+/// How moving bytes ended, and both sides.
+type LinkEnded = (Outcome, Parting<Socket>, Parting<Socket>);
+
+/// A linked stream, and all that is left to know about it.
+struct Relayed {
+    relay: Arc<Relay>,
+    address: IpAddr,
+    begun: Instant,
+    stream: Stream<HostLeg>,
+}
+
+impl Relayed {
+    /// Moves bytes to the end, and records it. What happens once is boxed, and what comes in is small:
+    /// thousands of these are idle.
+    async fn run(self, link: impl Future<Output = LinkEnded> + Unpin) {
+        let held = Held::one(&self.relay.metrics.streams);
+        let (outcome, host, client) = link.await;
+        drop(held);
+        self.relay.metrics.ended(&outcome);
+        let lasted = self.begun.elapsed();
+        self.record(Event::Ended, |record| {
+            record.bytes_in = Some(outcome.bytes_in);
+            record.bytes_out = Some(outcome.bytes_out);
+            record.lasted = Some(lasted);
+            record.end = Some(outcome.closing.end);
+            record.reason = Some(outcome.closing.reason.into());
+        });
+        // The session may end now: its spares need not wait for the farewells.
+        drop(self);
+        Box::pin(async { tokio::join!(host.take_leave(), client.take_leave()) }).await;
+    }
+
+    fn record(&self, event: Event, fill: impl FnOnce(&mut Record)) {
+        let admission = self.stream.admission();
+        let mut record = Record {
+            session: Some(admission.session.clone()),
+            stream: Some(self.stream.number()),
+            host: Some(admission.host.clone()),
+            target: admission.target.clone(),
+            user: admission.user.clone(),
+            peer: Some(self.address.to_string()),
+            token: Some(admission.token.fingerprint()),
+            ..Record::new(event)
+        };
+        fill(&mut record);
+        record.log();
     }
 }
 
@@ -194,7 +223,7 @@ impl Relay {
     }
 
     /// Resolves when a linked stream must end: its session's time is over, or the relay has drained.
-    async fn stop_at(&self, until: Instant) -> Closing {
+    async fn stop_at(self: Arc<Relay>, until: Instant) -> Closing {
         tokio::select! {
             () = sleep_until(until) => Closing::new(End::SessionEnded, "the session's time is over"),
             () = self.drained.cancelled() => End::RelayRestarting.into(),

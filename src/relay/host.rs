@@ -18,6 +18,7 @@ use crate::protocol::command::{Code, Refusal};
 use crate::protocol::end::{Closing, End};
 use crate::protocol::grant::unix;
 use crate::protocol::host::HostId;
+use crate::protocol::profile::Profile;
 use crate::protocol::token::{Token, TokenHash};
 use crate::protocol::{headers, proof};
 
@@ -169,6 +170,7 @@ fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Opti
                 target: Some(claims.target.clone()),
                 user: claims.user.clone(),
                 max_streams: most as u32,
+                profile: profile(headers),
                 max_time,
                 origins: claims.origin.clone(),
                 remember: crate::protocol::grant::MAX_LIFETIME + *leeway + *leeway,
@@ -195,6 +197,7 @@ fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Opti
                 target: None,
                 user: None,
                 max_streams: max_streams as u32,
+                profile: profile(headers),
                 max_time: asked.min(settings.session),
                 origins: vec![],
                 remember: REMEMBER_OPAQUE,
@@ -205,6 +208,14 @@ fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Opti
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// Agents of another version may say nothing, or have a word that is not known here.
+fn profile(headers: &HeaderMap) -> Profile {
+    match header(headers, headers::PROFILE) {
+        Some(word) if word == Profile::Interactive.label() => Profile::Interactive,
+        _ => Profile::default(),
+    }
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {

@@ -3,7 +3,7 @@
 //! No sockets in here: a host's leg is any `H`, and it only passes through. Every entry leaves by
 //! its own guard, and a claim takes its entry out, so that a parked host serves exactly one client.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::protocol::command::{Code, Refusal};
 use crate::protocol::end::End;
 use crate::protocol::host::HostId;
+use crate::protocol::profile::Profile;
 use crate::protocol::token::TokenHash;
 
 /// How many may be here at once.
@@ -40,6 +41,8 @@ pub struct Admission {
     pub user: Option<String>,
     /// Streams that the session may have in all.
     pub max_streams: u32,
+    /// What the session's streams are tuned for.
+    pub profile: Profile,
     /// Hard end of the session, from its first stream.
     pub max_time: Duration,
     /// Browser origins that may connect; empty means any.
@@ -94,7 +97,7 @@ struct Session<H> {
     /// Streams given out so far.
     given: u32,
     /// Numbers of the streams that are open now.
-    open: HashSet<u32>,
+    open: Vec<u32>,
     /// Set with the first stream.
     bound: Option<Bound>,
 }
@@ -187,7 +190,7 @@ impl<H> Rendezvous<H> {
             admission: Arc::new(admission),
             parked: VecDeque::new(),
             given: 0,
-            open: HashSet::new(),
+            open: vec![],
             bound: None,
         };
         let session = state.sessions.entry(token).or_insert_with(fresh);
@@ -254,7 +257,7 @@ impl<H> Rendezvous<H> {
         }
         let Some(entry) = session.parked.pop_front() else { return Served::TurnedAway };
         session.given += 1;
-        session.open.insert(session.given);
+        session.open.push(session.given);
         let bound = session.bound.get_or_insert_with(|| Bound {
             cookie: waiter.visitor.next_cookie.clone(),
             address: waiter.visitor.address,
@@ -472,7 +475,7 @@ impl<H> Drop for Stream<H> {
         let mut state = self.place.lock();
         if let Some(session) = state.sessions.get_mut(&self.admission.token) {
             // The same token cannot name another session while this one has an open stream.
-            session.open.remove(&self.number);
+            session.open.retain(|number| *number != self.number);
             if session.open.is_empty() {
                 spares = std::mem::take(&mut session.parked);
                 state.hosts_parked -= spares.len();
@@ -502,6 +505,7 @@ mod tests {
             target: Some("t".into()),
             user: None,
             max_streams,
+            profile: Profile::Bulk,
             max_time: Duration::from_secs(3600),
             origins: vec![],
             remember: Duration::from_secs(60),

@@ -11,6 +11,7 @@ use super::Target;
 use super::all::Kind;
 use super::kind::Settings;
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 
 /// Characters of a target's name at most: it is a word in grants, logs and listings.
 const MAX_NAME: usize = 64;
@@ -60,6 +61,7 @@ struct Common {
     max_streams: Option<u32>,
     #[serde(default, with = "humantime_serde")]
     open_timeout: Option<Duration>,
+    profile: Option<Profile>,
 }
 
 /// What a kind allows for the common keys.
@@ -68,6 +70,7 @@ pub(super) struct Limits {
     modes: &'static [Mode],
     streams: u32,
     most_streams: u32,
+    profile: Profile,
 }
 
 impl Target {
@@ -88,6 +91,7 @@ impl Target {
             modes: check_modes(common.modes, &limits, kind.name())?,
             max_streams: check_max_streams(common.max_streams, &limits, kind.name())?,
             open_timeout: check_open_timeout(common.open_timeout)?,
+            profile: common.profile.unwrap_or(limits.profile),
             kind,
         })
     }
@@ -101,7 +105,12 @@ pub(super) fn read<S: Settings>(table: toml::Table) -> Result<(S, Limits), Targe
         return Err(TargetConfigError::at(key, unknown("key", key, &all, own)));
     }
     let settings = S::check(parse(table)?)?;
-    let limits = Limits { modes: settings.modes(), streams: S::MAX_STREAMS, most_streams: S::MOST_STREAMS };
+    let limits = Limits {
+        modes: settings.modes(),
+        streams: S::MAX_STREAMS,
+        most_streams: S::MOST_STREAMS,
+        profile: S::PROFILE,
+    };
     Ok((settings, limits))
 }
 

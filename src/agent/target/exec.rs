@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Need, explain, wrong_type};
 use super::config::{TargetConfigError, absolute, absolute_file, without_nul};
 use super::kind::Settings;
-use super::opened::{OpenError, Opened, Process, Window, blocking};
+use super::opened::{OpenError, Opened, Opening, Process, Window, blocking};
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 use input::{PipeInput, PtyInput};
 use leader::Leader;
 use output::ExecOutput;
@@ -62,6 +63,7 @@ impl Settings for Exec {
     const NAME: &'static str = "exec";
     /// Each is a process; a command that many people need is better served by a log.
     const MAX_STREAMS: u32 = 4;
+    const PROFILE: Profile = Profile::Interactive;
     type Raw = Raw;
 
     fn check(raw: Raw) -> Result<Exec, TargetConfigError> {
@@ -90,7 +92,7 @@ impl Settings for Exec {
         &[Mode::Rw, Mode::Ro]
     }
 
-    async fn open(&self, mode: Mode, window: Option<Window>) -> Result<Opened, OpenError> {
+    async fn open(&self, Opening { mode, window, .. }: Opening) -> Result<Opened, OpenError> {
         let exec = self.clone();
         // fork(2) copies the page tables, and a program may lie on a disk that is asleep.
         let started = blocking(move || exec.start(mode, window.unwrap_or(WINDOW))).await?;

@@ -16,8 +16,9 @@ use tokio::net::unix::pipe::Receiver;
 use super::access::{Need, explain, open_to_read, open_unlinked, wrong_type};
 use super::config::{TargetConfigError, absolute_file};
 use super::kind::Settings;
-use super::opened::{OpenError, Opened, Window, blocking};
+use super::opened::{OpenError, Opened, Opening, blocking};
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 
 /// As written.
 #[derive(Debug, Deserialize)]
@@ -39,6 +40,7 @@ impl Settings for Fifo {
     const NAME: &'static str = "fifo";
     /// Two readers of one pipe would each get a part of the bytes.
     const MAX_STREAMS: u32 = 1;
+    const PROFILE: Profile = Profile::Bulk;
     const MOST_STREAMS: u32 = 1;
     type Raw = Raw;
 
@@ -50,7 +52,7 @@ impl Settings for Fifo {
         &[Mode::Ro]
     }
 
-    async fn open(&self, _mode: Mode, _window: Option<Window>) -> Result<Opened, OpenError> {
+    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
         let fifo = self.clone();
         let (fifo, file) = blocking(move || fifo.open_end().map(|file| (fifo, file))).await?;
         let end = Receiver::from_file(file).map_err(|error| OpenError::system(fifo.path.display(), error))?;

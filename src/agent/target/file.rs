@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 use super::access::{Need, explain};
 use super::config::{TargetConfigError, absolute_file};
 use super::kind::Settings;
-use super::opened::{OpenError, Opened, Window, blocking};
+use super::opened::{OpenError, Opened, Opening, blocking};
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 use last_lines::start_of_last_lines;
 use place::Place;
 use tail::Tail;
@@ -48,6 +49,7 @@ impl Settings for File {
     const NAME: &'static str = "file";
     /// Reading costs little, and many people may look at one log.
     const MAX_STREAMS: u32 = 16;
+    const PROFILE: Profile = Profile::Bulk;
     type Raw = Raw;
 
     fn check(raw: Raw) -> Result<File, TargetConfigError> {
@@ -62,7 +64,7 @@ impl Settings for File {
         &[Mode::Ro]
     }
 
-    async fn open(&self, _mode: Mode, _window: Option<Window>) -> Result<Opened, OpenError> {
+    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
         let settings = self.clone();
         let (watcher, file, offset) = blocking(move || settings.start()).await?;
         let (send, files) = mpsc::channel(WAITING_FILES);

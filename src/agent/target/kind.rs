@@ -3,8 +3,9 @@
 use serde::de::DeserializeOwned;
 
 use super::config::TargetConfigError;
-use super::opened::{OpenError, Opened, Window};
+use super::opened::{OpenError, Opened, Opening};
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 
 /// Checked settings of one kind, and how a target with these settings is opened.
 pub(super) trait Settings: Sized {
@@ -14,6 +15,8 @@ pub(super) trait Settings: Sized {
     const MAX_STREAMS: u32;
     /// The most streams that make sense.
     const MOST_STREAMS: u32 = 4096;
+    /// What streams are tuned for where the owner does not say.
+    const PROFILE: Profile;
     /// The kind's own keys, as they are written. Must refuse unknown fields.
     type Raw: DeserializeOwned;
 
@@ -22,7 +25,7 @@ pub(super) trait Settings: Sized {
     /// What the target can be opened for; the first is the default.
     fn modes(&self) -> &'static [Mode];
 
-    async fn open(&self, mode: Mode, window: Option<Window>) -> Result<Opened, OpenError>;
+    async fn open(&self, opening: Opening) -> Result<Opened, OpenError>;
 
     async fn probe(&self) -> Result<String, OpenError>;
 }
@@ -62,10 +65,9 @@ macro_rules! kinds {
 
                 pub(in crate::agent::target) async fn open(
                     &self,
-                    mode: Mode,
-                    window: Option<Window>,
+                    opening: Opening,
                 ) -> Result<Opened, OpenError> {
-                    match self { $(Kind::$variant(settings) => settings.open(mode, window).await),+ }
+                    match self { $(Kind::$variant(settings) => settings.open(opening).await),+ }
                 }
 
                 pub(in crate::agent::target) async fn probe(&self) -> Result<String, OpenError> {

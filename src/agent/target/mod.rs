@@ -20,8 +20,10 @@ use std::time::Duration;
 use crate::protocol::command::TargetInfo;
 use crate::protocol::end::End;
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 
 pub use config::TargetConfigError;
+use opened::Opening;
 pub use opened::{Input, OpenError, Opened, Output, Process, Window};
 
 /// One thing on this host that may be opened, as its owner described it.
@@ -39,6 +41,8 @@ pub struct Target {
     pub max_streams: u32,
     /// How long opening may take.
     pub open_timeout: Duration,
+    /// What its streams are tuned for.
+    pub profile: Profile,
     kind: all::Kind,
 }
 
@@ -77,7 +81,7 @@ impl Target {
             let message = format!("mode {mode} is not among the modes of this target");
             return Err(OpenError { end: End::NotAllowed, message });
         }
-        self.in_time(self.kind.open(mode, window)).await
+        self.in_time(self.kind.open(Opening { mode, window, profile: self.profile })).await
     }
 
     /// Looks whether the target could be opened, and says what was found. Runs nothing, takes

@@ -8,6 +8,8 @@ use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
 use crate::protocol::end::End;
+use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 
 /// What a target says, read by the stream that opened it.
 pub type Output = Box<dyn AsyncRead + Send + Unpin>;
@@ -15,6 +17,16 @@ pub type Output = Box<dyn AsyncRead + Send + Unpin>;
 /// What a target is told. Shutting it down tells the target that no more will come; dropping it
 /// without that does the same wherever the system has no difference between the two.
 pub type Input = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// How a target is to be opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    pub(super) mode: Mode,
+    /// Kinds without a terminal ignore it.
+    pub(super) window: Option<Window>,
+    /// Kinds whose buffers cannot be chosen ignore it.
+    pub(super) profile: Profile,
+}
 
 /// One opened target. Dropping all of it closes the target and leaves nothing behind.
 pub struct Opened {

@@ -8,8 +8,10 @@ use tokio::net::{TcpStream, lookup_host};
 
 use super::config::TargetConfigError;
 use super::kind::Settings;
-use super::opened::{OpenError, Opened, Window};
+use super::opened::{OpenError, Opened, Opening};
+use crate::link::socket;
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 
 /// As written.
 #[derive(Debug, Deserialize)]
@@ -32,6 +34,7 @@ impl Settings for Tcp {
     const NAME: &'static str = "tcp";
     /// QEMU's SPICE opens 8 connections, one per channel.
     const MAX_STREAMS: u32 = 8;
+    const PROFILE: Profile = Profile::Interactive;
     type Raw = Raw;
 
     fn check(raw: Raw) -> Result<Tcp, TargetConfigError> {
@@ -55,9 +58,9 @@ impl Settings for Tcp {
         &[Mode::Rw, Mode::Ro]
     }
 
-    async fn open(&self, mode: Mode, _window: Option<Window>) -> Result<Opened, OpenError> {
-        let stream = self.connect().await?;
-        if mode == Mode::Ro {
+    async fn open(&self, opening: Opening) -> Result<Opened, OpenError> {
+        let stream = self.connect(opening.profile).await?;
+        if opening.mode == Mode::Ro {
             // The socket whole: a dropped write half would tell the target that its client left.
             return Ok(Opened::read_only(stream));
         }
@@ -66,12 +69,12 @@ impl Settings for Tcp {
     }
 
     async fn probe(&self) -> Result<String, OpenError> {
-        self.connect().await.map(|_| format!("connected to {} and closed", self.address))
+        self.connect(Profile::default()).await.map(|_| format!("connected to {} and closed", self.address))
     }
 }
 
 impl Tcp {
-    async fn connect(&self) -> Result<TcpStream, OpenError> {
+    async fn connect(&self, profile: Profile) -> Result<TcpStream, OpenError> {
         let addresses: Vec<SocketAddr> = lookup_host(&self.address)
             .await
             .map_err(|error| OpenError::system(format_args!("looking up {}", self.address), error))?
@@ -80,7 +83,7 @@ impl Tcp {
         addresses.iter().try_for_each(|address| self.allowed(*address))?;
         let mut last = OpenError::failed(format!("{} has no address", self.address));
         for address in addresses {
-            match TcpStream::connect(address).await {
+            match socket::connect(address, profile).await {
                 Ok(stream) => {
                     let prepared = stream.set_nodelay(true).and_then(|()| stream.peer_addr());
                     self.allowed(prepared.map_err(|error| OpenError::system(address, error))?)?;
@@ -198,7 +201,7 @@ mod tests {
             assert!(Tcp::check(Raw { address: address.to_owned(), allow_remote: true }).is_ok());
             // A name that resolves to it never gets as far as a connection.
             let tcp = Tcp { address: address.to_owned(), allow_remote: false };
-            let error = in_time(tcp.connect()).await.unwrap_err();
+            let error = in_time(tcp.connect(Profile::Bulk)).await.unwrap_err();
             assert!(error.message.contains("allow_remote"), "{error}");
         }
         for address in ["127.0.0.1:1", "127.8.9.10:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"] {

@@ -10,8 +10,9 @@ use tokio::net::UnixStream;
 use super::access::{Need, explain};
 use super::config::{TargetConfigError, absolute_file};
 use super::kind::Settings;
-use super::opened::{OpenError, Opened, Window, blocking};
+use super::opened::{OpenError, Opened, Opening, blocking};
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 
 /// Pause before the next try at a listener whose queue is full; `open_timeout` ends the trying.
 /// A unix socket does not wait in connect(2) when it is non-blocking, it says EAGAIN at once.
@@ -37,6 +38,7 @@ impl Settings for Unix {
     const NAME: &'static str = "unix";
     /// QEMU's SPICE opens 8 connections, one per channel.
     const MAX_STREAMS: u32 = 8;
+    const PROFILE: Profile = Profile::Interactive;
     type Raw = Raw;
 
     fn check(raw: Raw) -> Result<Unix, TargetConfigError> {
@@ -54,7 +56,7 @@ impl Settings for Unix {
         &[Mode::Rw, Mode::Ro]
     }
 
-    async fn open(&self, mode: Mode, _window: Option<Window>) -> Result<Opened, OpenError> {
+    async fn open(&self, Opening { mode, .. }: Opening) -> Result<Opened, OpenError> {
         let stream = self.connect().await?;
         if mode == Mode::Ro {
             // The socket whole: a dropped write half would tell the target that its client left.
