@@ -91,7 +91,8 @@ async fn count(agent: Arc<Agent>, status: Status) {
     let mut before = 0;
     loop {
         let open = agent.allowlist.open();
-        if open == 0 && before > 0 {
+        // Also when none was there a tick ago: thousands may have come and gone in between.
+        if open == 0 || open < before {
             memory::give_back();
         }
         before = open;

@@ -1,5 +1,7 @@
 //! One stream: open the target for a client, move bytes, record how it ended.
 
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +71,10 @@ impl Stream {
             Ok(FromClient::Unknown) | Err(_) => Heard::Nothing,
         };
         let local = Local { output, input, at_eof, notes: None };
-        let last_words = Box::pin(last_words(process, control));
+        let last_words: Pin<Box<dyn Future<Output = Option<String>> + Send>> = match process {
+            Some(process) => Box::pin(last_words(process, control)),
+            None => Box::pin(ready(None)),
+        };
         let stop = Box::pin(self.ended());
         let (outcome, parting) = Box::pin(bridge(leg, local, hear, last_words, stop)).await;
         self.agent.tell(Record {
@@ -135,8 +140,7 @@ impl Stream {
 
 /// How a process ended, for a client that understands it. Waits for it also if nobody is told, so that the
 /// process may end by itself.
-async fn last_words(process: Option<Process>, control: bool) -> Option<String> {
-    let mut process = process?;
+async fn last_words(mut process: Process, control: bool) -> Option<String> {
     let status = tokio::time::timeout(LAST_WORDS, process.exit()).await.ok()?;
     control.then(|| to_text(&FromHost::Exit { code: status }))
 }

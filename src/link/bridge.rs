@@ -58,7 +58,7 @@ pub enum Heard {
 ///
 /// `hear` reads control messages; `last_words` is awaited when the local output has ended under
 /// [`AtEof::End`], and its text is sent before the close.
-// Not an `async fn`: that would hold each argument twice, and thousands of these are idle.
+#[allow(clippy::manual_async_fn, reason = "an async fn holds each argument twice, and thousands are idle")]
 pub fn bridge<S, R, W>(
     mut leg: Leg<S>,
     local: Local<R, W>,

@@ -138,7 +138,8 @@ async fn tell_status(relay: Arc<Relay>) {
     let mut before = 0;
     loop {
         let open = relay.streams();
-        if open == 0 && before > 0 {
+        // Also when none was there a tick ago: thousands may have come and gone in between.
+        if open == 0 || open < before {
             memory::give_back();
         }
         before = open;
