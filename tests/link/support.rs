@@ -1,0 +1,156 @@
+//! Seeded randomness, transports that misbehave, and far ends.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use stream::link::frame::Role;
+use stream::link::leg::{Leg, Limits};
+use stream::link::reader::Text;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role as TheirRole;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+
+/// SplitMix64: the same numbers for the same seed.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.roll() % n as u64) as usize
+    }
+
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len.div_ceil(8)).flat_map(|_| self.roll().to_le_bytes()).take(len).collect()
+    }
+
+    pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+}
+
+/// Gives its bytes in random pieces and is often not ready.
+pub struct Chunks {
+    pub bytes: VecDeque<u8>,
+    pub dice: Dice,
+    /// Largest piece.
+    pub most: usize,
+}
+
+impl AsyncRead for Chunks {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.dice.one_in(3) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = self.most;
+        let n = (1 + self.dice.below(most)).min(self.bytes.len()).min(buf.remaining());
+        let (head, _) = self.bytes.as_slices();
+        let n = n.min(head.len());
+        buf.put_slice(&head[..n]);
+        self.bytes.drain(..n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Takes bytes in random pieces and is often not ready.
+pub struct Sink<'a> {
+    pub bytes: &'a mut Vec<u8>,
+    pub dice: Dice,
+    pub most: usize,
+}
+
+impl AsyncWrite for Sink<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.dice.one_in(3) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = self.most;
+        let n = (1 + self.dice.below(most)).min(buf.len());
+        self.bytes.extend_from_slice(&buf[..n]);
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+pub type Far = WebSocketStream<DuplexStream>;
+
+/// A leg on the relay's side, and tungstenite at its far end, with `room` bytes between them.
+pub async fn leg(room: usize, text: Text, limits: Limits) -> (Leg<DuplexStream>, Far) {
+    let (near, far) = duplex(room);
+    let far = WebSocketStream::from_raw_socket(far, TheirRole::Client, None).await;
+    (Leg::new(near, &[], Role::Server, text, limits), far)
+}
+
+/// Limits that end a test soon under a clock that is not paused.
+pub fn limits() -> Limits {
+    Limits { close_wait: Duration::from_secs(5), ..Limits::default() }
+}
+
+/// Everything that arrives until the close: bytes, texts, and the close.
+#[derive(Debug, Default, PartialEq)]
+pub struct Got {
+    pub bytes: Vec<u8>,
+    pub texts: Vec<String>,
+    pub close: Option<(u16, String)>,
+    pub clean: bool,
+}
+
+/// Reads until the websocket is over.
+pub async fn read_all<S: AsyncRead + AsyncWrite + Unpin>(far: &mut WebSocketStream<S>) -> Got {
+    let mut got = Got::default();
+    while let Some(message) = far.next().await {
+        match message {
+            Ok(Message::Binary(bytes)) => got.bytes.extend_from_slice(&bytes),
+            Ok(Message::Text(text)) => got.texts.push(text.to_string()),
+            Ok(Message::Close(close)) => {
+                got.clean = true;
+                got.close = close.map(|close| (close.code.into(), close.reason.to_string()));
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    got
+}
+
+pub async fn send(far: &mut Far, bytes: &[u8]) {
+    far.send(Message::binary(bytes.to_vec())).await.unwrap();
+}
+
+pub fn closing(code: u16, reason: &str) -> Message {
+    Message::Close(Some(CloseFrame { code: code.into(), reason: reason.to_owned().into() }))
+}
+
+/// Fails a test that hangs.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("hangs")
+}
