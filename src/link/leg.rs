@@ -1,6 +1,7 @@
 //! One websocket of a stream: its two halves, its pulse, and how it is held and ended.
 
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::Duration;
@@ -104,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
 
     /// Keeps the leg alive until `done`, or a control message, or its end. Bytes are an error here.
     pub async fn hold<T>(&mut self, done: impl Future<Output = T>) -> Held<T> {
-        let mut done = std::pin::pin!(done);
+        let mut done = pin!(done);
         let mut beat = Beat::every(self.limits.ping_interval);
         loop {
             self.pulse.listening(true);
@@ -145,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
     /// # Errors
     /// How the peer left, and what to answer.
     pub async fn attend<T>(&mut self, done: impl Future<Output = T>) -> Result<T, (Closing, Farewell)> {
-        let mut done = std::pin::pin!(done);
+        let mut done = pin!(done);
         let mut beat = Beat::every(self.limits.ping_interval);
         let mut has_spoken = false;
         loop {
@@ -195,31 +196,43 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
     /// Ends the websocket: close frame, the peer's answer within bounds, then the connection.
     pub async fn finish(mut self, farewell: Farewell) {
         match farewell {
-            Farewell::Gone => {}
+            Farewell::Gone => return,
             Farewell::Echo(code) => {
-                if self.writer.echo(code).await.is_ok() {
-                    self.writer.shutdown().await;
-                }
-            }
-            Farewell::Say(closing) => {
-                if self.writer.is_torn() || self.writer.close(&closing).await.is_err() {
+                if self.writer.echo(code).await.is_err() {
                     return;
                 }
+            }
+            Farewell::Say(_) if self.writer.is_torn() => return,
+            Farewell::Say(closing) => {
                 // What the peer still sends is read and dropped: closing a socket with unread bytes
                 // in it would reset the connection and could destroy what the peer has not read yet.
-                let _ = timeout(self.limits.close_wait, async {
+                // Read from the beginning: it may be writing its own close, and read after that.
+                let (reader, pulse) = (&mut self.reader, &self.pulse);
+                let mut drained = pin!(async {
                     loop {
-                        match self.reader.next(&self.pulse).await {
+                        match reader.next(pulse).await {
                             Ok(Event::Bytes(_) | Event::Text(_)) => {}
                             Ok(Event::Close(_) | Event::Eof) => return,
-                            Err(_) => return self.reader.drain().await,
+                            Err(_) => return reader.drain().await,
                         }
                     }
-                })
-                .await;
-                self.writer.shutdown().await;
+                });
+                let mut closed = pin!(self.writer.close(&closing));
+                let closed = tokio::select! {
+                    closed = &mut closed => {
+                        if closed.is_ok() {
+                            let _ = timeout(self.limits.close_wait, drained).await;
+                        }
+                        closed
+                    }
+                    () = &mut drained => closed.await,
+                };
+                if closed.is_err() {
+                    return;
+                }
             }
         }
+        self.writer.shutdown().await;
     }
 }
 

@@ -100,7 +100,10 @@ async fn a_hundred_sessions_carry_every_byte_both_ways_and_then_the_close() {
         assert_eq!(host.close.unwrap().0, code, "seed {seed}");
         let outcome = soon(l.relay).await.unwrap();
         assert_eq!(outcome.closing.end.code(), code);
-        assert_eq!((outcome.bytes_in, outcome.bytes_out), (inn.len() as u64, (out.len() + last.len()) as u64));
+        assert_eq!(
+            (outcome.bytes_in, outcome.bytes_out),
+            (inn.len() as u64, (out.len() + last.len()) as u64)
+        );
     }
 }
 
@@ -114,7 +117,8 @@ async fn the_end_of_the_client_is_echoed_to_it_and_told_to_the_host() {
         let mut l = linked(16, false, limits()).await;
         send(&mut l.client, b"last words").await;
         l.client.send(close).await.unwrap();
-        let (host, client) = soon(async { tokio::join!(read_all(&mut l.host), read_all(&mut l.client)) }).await;
+        let (host, client) =
+            soon(async { tokio::join!(read_all(&mut l.host), read_all(&mut l.client)) }).await;
         assert_eq!(host.bytes, b"last words");
         assert_eq!(host.close.unwrap(), (1001, "the client left".into()));
         assert!(client.clean);
@@ -190,7 +194,8 @@ async fn stop_tells_both_even_in_the_middle_of_a_frame() {
             assert!(sent.is_err());
         }
         l.stop.send(Closing::new(End::SessionEnded, "by an administrator")).unwrap();
-        let (host, client) = soon(async { tokio::join!(read_all(&mut l.host), read_all(&mut l.client)) }).await;
+        let (host, client) =
+            soon(async { tokio::join!(read_all(&mut l.host), read_all(&mut l.client)) }).await;
         for got in [host, client] {
             assert_eq!(got.close, Some((4410, "by an administrator".into())), "busy {busy}");
         }
@@ -204,7 +209,8 @@ async fn a_stalled_client_ends_the_stream_after_the_limit_and_typing_works_until
     let Linked { mut host, client, relay, stop: _stop } = l;
     let begin = Instant::now();
     let (mut host_out, mut host_in) = host.split();
-    let flood = tokio::spawn(async move { while host_out.send(Message::binary(vec![1; 1000])).await.is_ok() {} });
+    let flood =
+        tokio::spawn(async move { while host_out.send(Message::binary(vec![1; 1000])).await.is_ok() {} });
     // The client only types; it reads nothing.
     let (mut typing, _never_read) = client.split();
     let typed = tokio::spawn(async move {
@@ -352,12 +358,15 @@ async fn control_messages_of_the_host_reach_only_clients_that_speak_them() {
         let got = soon(read_all(&mut l.client)).await;
         if control {
             assert_eq!(first, Message::text("{}"));
-            assert_eq!(got, Got {
-                bytes: b"bytes".to_vec(),
-                texts: vec![note.into()],
-                close: Some((1000, "target ended".into())),
-                clean: true,
-            });
+            assert_eq!(
+                got,
+                Got {
+                    bytes: b"bytes".to_vec(),
+                    texts: vec![note.into()],
+                    close: Some((1000, "target ended".into())),
+                    clean: true,
+                }
+            );
         } else {
             let Message::Binary(bytes) = first else { panic!("{first:?}") };
             assert!(b"{}typed".starts_with(&bytes));

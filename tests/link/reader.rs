@@ -6,8 +6,8 @@ use std::task::Poll;
 use stream::link::frame::Role;
 use stream::link::pulse::Pulse;
 use stream::link::reader::{Event, ReadError, Reader, Sizes, Text};
-use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role as TheirRole, WebSocket, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 
@@ -84,8 +84,7 @@ pub async fn ours(wire: &[u8], early: usize, role: Role, text: Text, seed: u64, 
         }
     })
     .await;
-    got.last_pong_owed =
-        tokio::time::timeout(std::time::Duration::ZERO, pulse.owed()).await.ok();
+    got.last_pong_owed = tokio::time::timeout(std::time::Duration::ZERO, pulse.owed()).await.ok();
     got
 }
 
@@ -114,7 +113,8 @@ fn conversation(dice: &mut Dice, role: Role, text: Text, big: bool) -> (Vec<u8>,
     for _ in 0..1 + dice.below(12) {
         let is_text = dice.one_in(3);
         let is_note = is_text && text == Text::Messages;
-        let mut len = dice.of(&LENGTHS[..if big { 9 } else { 6 }]).min(if is_note { 4096 } else { usize::MAX });
+        let mut len =
+            dice.of(&LENGTHS[..if big { 9 } else { 6 }]).min(if is_note { 4096 } else { usize::MAX });
         if dice.one_in(2) {
             len = dice.below(len + 1);
         }
@@ -149,7 +149,8 @@ fn conversation(dice: &mut Dice, role: Role, text: Text, big: bool) -> (Vec<u8>,
     }
     if dice.one_in(2) {
         let close = dice.one_in(2).then(|| (dice.of(&[1000, 1001, 1011, 3000, 4410]), "why é".to_owned()));
-        let frame = close.clone().map(|(code, reason)| CloseFrame { code: code.into(), reason: reason.into() });
+        let frame =
+            close.clone().map(|(code, reason)| CloseFrame { code: code.into(), reason: reason.into() });
         raw(Frame::close(frame));
         said.close = Some(close);
         let mut wire = far.get_ref().sent.clone();
@@ -179,7 +180,9 @@ async fn what_tungstenite_sends_is_read_in_any_pieces() {
 
 #[tokio::test]
 async fn a_message_at_the_limit_is_read_and_one_byte_more_is_not() {
-    for (frames, len, fits) in [(1, 1 << 20, true), (1, (1 << 20) + 1, false), (4, 1 << 20, true), (5, 1 << 20, false)] {
+    for (frames, len, fits) in
+        [(1, 1 << 20, true), (1, (1 << 20) + 1, false), (4, 1 << 20, true), (5, 1 << 20, false)]
+    {
         let mut far = theirs(vec![], TheirRole::Client);
         for i in 0..frames {
             let opcode = if i == 0 { Data::Binary } else { Data::Continue };
@@ -244,7 +247,12 @@ async fn what_tungstenite_refuses_we_refuse_in_any_pieces() {
             // Tungstenite objects to the first fragment, we to the whole message: this one never came.
             assert_eq!(got.texts, judged.texts, "seed {seed}");
         } else if objects {
-            assert!(got.error.is_some(), "seed {seed}: tungstenite says {:?}, we read {:?}", judged.error, got.close);
+            assert!(
+                got.error.is_some(),
+                "seed {seed}: tungstenite says {:?}, we read {:?}",
+                judged.error,
+                got.close
+            );
         } else if let Some(error) = got.error {
             *stricter.entry(error).or_default() += 1;
         } else {

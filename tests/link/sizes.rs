@@ -1,0 +1,28 @@
+//! What an idle session costs in memory.
+
+use std::future::pending;
+
+use stream::link::frame::Role;
+use stream::link::leg::{Leg, Limits};
+use stream::link::pair::link;
+use stream::link::reader::Text;
+use stream::link::socket::Socket;
+use stream::protocol::end::Closing;
+use tokio::net::{TcpListener, TcpStream};
+
+async fn socket() -> Socket {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    Socket::Tcp(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap())
+}
+
+#[tokio::test]
+async fn an_idle_session_is_small() {
+    let leg = |socket| Leg::new(socket, &[], Role::Server, Text::Messages, Limits::default());
+    let (host, client) = (leg(socket().await), leg(socket().await));
+    println!("Leg<Socket>: {}", size_of_val(&host));
+    let future = link(host, client, true, pending::<Closing>());
+    println!("link(): {}", size_of_val(&future));
+    assert!(size_of_val(&future) <= 2048, "{}", size_of_val(&future));
+    let mut leg = leg(socket().await);
+    println!("hold(): {}", size_of_val(&leg.hold(pending::<()>())));
+}
