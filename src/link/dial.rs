@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -29,7 +29,7 @@ use super::leg::{Leg, Limits};
 use super::proxy::Proxy;
 use super::reader::Text;
 use super::socket::Socket;
-use super::upgrade::{accept_for, into_socket};
+use super::upgrade::{accept_for, into_socket, lists};
 
 /// The largest head of a response that is read, in bytes.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
@@ -144,9 +144,10 @@ impl Address {
         &self.path
     }
 
-    /// The same place with `path` behind its own.
+    /// The same place with `path` behind its own; a query is left behind.
     pub fn below(&self, path: &str) -> Address {
-        Address { path: format!("{}{path}", self.path.trim_end_matches('/')), ..self.clone() }
+        let own = self.path.split('?').next().unwrap_or_default().trim_end_matches('/');
+        Address { path: format!("{own}{path}"), ..self.clone() }
     }
 }
 
@@ -255,16 +256,14 @@ impl Dialer {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refusal(response).await);
         }
-        let headers = response.headers().clone();
-        if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| accept != &accept_for(key.as_bytes())) {
-            return Err(DialError::Reach(
-                "answer is 101 but not of a websocket: is a proxy in between?".into(),
-            ));
+        let answer = response.headers().clone();
+        if let Err(what) = check(&answer, headers, &accept_for(key.as_bytes())) {
+            return Err(DialError::Reach(format!("answer is 101 but {what}: is a proxy in between?")));
         }
         let upgraded = within("upgrade", hyper::upgrade::on(response)).await?;
         let upgraded = upgraded.map_err(|error| reach("upgrade", &error))?;
         let (socket, early) = into_socket(upgraded).map_err(|error| DialError::Reach(error.to_string()))?;
-        Ok(Dialled { leg: Leg::new(socket, &early, Role::Client, text, self.limits), headers })
+        Ok(Dialled { leg: Leg::new(socket, &early, Role::Client, text, self.limits), headers: answer })
     }
 
     /// All steps in a row.
@@ -296,6 +295,29 @@ async fn send(socket: Socket, request: Request<Empty<Bytes>>) -> Result<Response
     // Ends by itself: with the answer when the sender is dropped, or by handing over the socket.
     tokio::spawn(connection.with_upgrades());
     sender.send_request(request).await.map_err(|error| reach("answer of the relay", &error))
+}
+
+/// What a client must check in the answer (RFC 6455 section 4.1).
+fn check(answer: &HeaderMap, asked: &[(HeaderName, HeaderValue)], accept: &str) -> Result<(), &'static str> {
+    if !lists(answer, UPGRADE, "websocket") || !lists(answer, CONNECTION, "upgrade") {
+        return Err("not to a websocket");
+    }
+    if answer.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|answer| answer != accept) {
+        return Err("not to our key");
+    }
+    if answer.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        return Err("with an extension that was not offered");
+    }
+    let offered = |protocol: &HeaderValue| {
+        let mut offers = asked.iter().filter(|(name, _)| name == SEC_WEBSOCKET_PROTOCOL);
+        offers.any(|(_, offers)| {
+            offers.to_str().is_ok_and(|offers| offers.split(',').any(|offer| offer.trim() == protocol))
+        })
+    };
+    match answer.get(SEC_WEBSOCKET_PROTOCOL) {
+        Some(protocol) if !offered(protocol) => Err("with a subprotocol that was not offered"),
+        _ => Ok(()),
+    }
 }
 
 async fn refusal(response: Response<Incoming>) -> DialError {

@@ -13,14 +13,12 @@ use hyper::header::{HOST, PROXY_AUTHORIZATION};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
 use url::Url;
 
 use super::socket::Socket;
 use super::upgrade::into_socket;
-
-/// The port of a proxy whose URL names none.
-const DEFAULT_PORT: u16 = 3128;
 
 /// An HTTP proxy and where not to use it.
 #[derive(Clone)]
@@ -42,14 +40,17 @@ impl Proxy {
         if url.scheme() != "http" {
             bail!("proxy url begins with {}://, only http:// proxies are supported", url.scheme());
         }
-        let host = url.host_str().context("proxy url has no host")?.to_owned();
-        let from_url = || Some((url.username(), url.password()?)).filter(|(user, _)| !user.is_empty());
+        let host = url.host_str().context("proxy url has no host")?;
+        let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let from_url = || Some((decode(url.username()), decode(url.password()?)));
         let authorization = credentials
-            .or_else(from_url)
+            .map(|(user, password)| (user.to_owned(), password.to_owned()))
+            .or_else(|| from_url().filter(|(user, _)| !user.is_empty()))
             .map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
         Ok(Proxy {
-            host,
-            port: url.port().unwrap_or(DEFAULT_PORT),
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            // 80 unless named, as for every http:// URL.
+            port: url.port_or_known_default().unwrap_or(80),
             authorization,
             no_proxy: no_proxy.to_vec(),
         })

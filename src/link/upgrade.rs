@@ -110,7 +110,7 @@ pub(super) fn accept_for(key: &[u8]) -> String {
     STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &text))
 }
 
-fn lists(headers: &HeaderMap, name: hyper::header::HeaderName, value: &str) -> bool {
+pub(super) fn lists(headers: &HeaderMap, name: hyper::header::HeaderName, value: &str) -> bool {
     elements(headers, name).iter().any(|element| element.eq_ignore_ascii_case(value))
 }
 

@@ -107,7 +107,7 @@ async fn an_answer_that_is_not_the_handshake_of_rfc_6455_is_refused() {
 
 #[tokio::test]
 async fn a_refusal_is_read_and_shortened() {
-    let head = "HTTP/1.1 403 Forbidden\r\nContent-Length: 32\r\n\r\n{\"message\":\"grant is not for me\"}";
+    let head = "HTTP/1.1 403 Forbidden\r\nContent-Length: 33\r\n\r\n{\"message\":\"grant is not for me\"}";
     let (address, _asked) = answer(head, vec![]).await;
     let Err(error) = soon(dialer().dial(&address, &[], Text::Messages)).await else { panic!("dialled") };
     assert_eq!(error.to_string(), "relay answered 403: grant is not for me");
