@@ -4,7 +4,7 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use stream::link::bridge::{AtEof, Heard, Local, bridge};
+use stream::link::bridge::{AtEof, Heard, Local};
 use stream::link::frame::Role;
 use stream::link::leg::{Leg, Limits};
 use stream::link::reader::Text;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Dice, Far, closing, leg, limits, read_all, send, soon};
+use crate::support::{Dice, Far, bridge_to_the_end, closing, leg, limits, read_all, send, soon};
 
 fn hear(text: &str) -> Heard {
     match serde_json::from_str(text) {
@@ -28,8 +28,8 @@ fn hear(text: &str) -> Heard {
 fn bridged(leg: Leg<DuplexStream>, room: usize, at_eof: AtEof) -> (DuplexStream, JoinHandle<Outcome>) {
     let (near, far) = duplex(room);
     let (output, input) = split(near);
-    let local = Local { output, input: Some(input), at_eof };
-    (far, tokio::spawn(bridge(leg, local, hear, ready(None), pending())))
+    let local = Local { output, input: Some(input), at_eof, notes: None };
+    (far, tokio::spawn(bridge_to_the_end(leg, local, hear, ready(None), pending())))
 }
 
 async fn one(room: usize, local_room: usize, at_eof: AtEof) -> (Far, DuplexStream, JoinHandle<Outcome>) {
@@ -106,12 +106,12 @@ async fn both_sides_may_end_at_once() {
 async fn last_words_come_after_the_bytes_and_before_the_close() {
     let (leg, mut far) = leg(128, Text::Messages, limits()).await;
     let (near, mut process) = duplex(64);
-    let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End };
+    let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End, notes: None };
     let last_words = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         Some(r#"{"type":"exit","code":0}"#.to_owned())
     };
-    let done = tokio::spawn(bridge(leg, local, hear, last_words, pending()));
+    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, last_words, pending()));
     let writing = async {
         process.write_all(&[4; 30_000]).await.unwrap();
         process.shutdown().await.unwrap()
@@ -154,8 +154,8 @@ async fn input_that_fails_leaves_the_output_alone() {
     let (output, mut process) = duplex(64);
     let (input, gone) = duplex(64);
     drop(gone);
-    let local = Local { output, input: Some(input), at_eof: AtEof::End };
-    let done = tokio::spawn(bridge(leg, local, hear, ready(None), pending()));
+    let local = Local { output, input: Some(input), at_eof: AtEof::End, notes: None };
+    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, ready(None), pending()));
     for _ in 0..3 {
         send(&mut far, b"nobody reads this").await;
     }
@@ -243,12 +243,12 @@ async fn stop_is_told_to_the_peer_even_in_the_middle_of_a_frame() {
     let (leg, mut far) = leg(100, Text::Messages, limits()).await;
     let (near, mut process) = duplex(1 << 16);
     process.write_all(&[1; 60_000]).await.unwrap();
-    let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End };
+    let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End, notes: None };
     let stop = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         Closing::new(End::SessionEnded, "time is up")
     };
-    let done = tokio::spawn(bridge(leg, local, hear, ready(None), stop));
+    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, ready(None), stop));
     tokio::time::sleep(Duration::from_millis(50)).await;
     let got = soon(read_all(&mut far)).await;
     assert_eq!(got.close, Some((4410, "time is up".into())));

@@ -196,10 +196,11 @@ async fn a_client_that_keeps_sending_still_reads_everything_before_the_close() {
         output: &[7_u8; 3_000_000][..],
         input: None::<tokio::io::Sink>,
         at_eof: stream::link::bridge::AtEof::End,
+        notes: None,
     };
     let nothing = |_: &str| stream::link::bridge::Heard::Nothing;
     let stop = std::future::pending::<Closing>();
-    let done = stream::link::bridge::bridge(leg, local, nothing, std::future::ready(None), stop);
+    let done = crate::support::bridge_to_the_end(leg, local, nothing, std::future::ready(None), stop);
     let slow = async {
         use futures_util::SinkExt;
         for _ in 0..50 {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use stream::link::leg::Limits;
-use stream::link::pair::link;
 use stream::link::reader::{Sizes, Text};
 use stream::protocol::end::{Closing, End, Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Dice, Far, Got, closing, leg, limits, read_all, send, soon};
+use crate::support::{Dice, Far, Got, closing, leg, limits, link_to_the_end, read_all, send, soon};
 
 struct Linked {
     host: Far,
@@ -38,7 +37,7 @@ async fn linked_with(room: [usize; 2], control: bool, limits: Limits) -> Linked 
             Err(_) => pending().await,
         }
     };
-    let relay = tokio::spawn(link(host_leg, client_leg, control, stopped));
+    let relay = tokio::spawn(link_to_the_end(host_leg, client_leg, control, stopped));
     Linked { host, client, relay, stop }
 }
 
@@ -206,7 +205,7 @@ async fn stop_tells_both_even_in_the_middle_of_a_frame() {
 #[tokio::test(start_paused = true)]
 async fn a_stalled_client_ends_the_stream_after_the_limit_and_typing_works_until_then() {
     let l = linked(4000, false, Limits::default()).await;
-    let Linked { mut host, client, relay, stop: _stop } = l;
+    let Linked { host, client, relay, stop: _stop } = l;
     let begin = Instant::now();
     let (mut host_out, mut host_in) = host.split();
     let flood =

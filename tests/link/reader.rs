@@ -72,7 +72,7 @@ pub async fn ours(wire: &[u8], early: usize, role: Role, text: Text, seed: u64, 
             };
             match event {
                 Ok(Event::Bytes(bytes)) => {
-                    assert!(!bytes.is_empty() && bytes.len() <= 65536);
+                    assert!(!bytes.is_empty() && bytes.len() <= 1 << 20);
                     got.bytes.extend_from_slice(bytes);
                 }
                 Ok(Event::Text(text)) => got.texts.push(text),

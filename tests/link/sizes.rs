@@ -10,6 +10,9 @@ use stream::link::socket::Socket;
 use stream::protocol::end::Closing;
 use tokio::net::{TcpListener, TcpStream};
 
+/// Bytes of a linked pair: in a release it is a little less than in a test.
+const MOST: usize = 2048;
+
 async fn socket() -> Socket {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     Socket::Tcp(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap())
@@ -19,10 +22,6 @@ async fn socket() -> Socket {
 async fn an_idle_session_is_small() {
     let leg = |socket| Leg::new(socket, &[], Role::Server, Text::Messages, Limits::default());
     let (host, client) = (leg(socket().await), leg(socket().await));
-    println!("Leg<Socket>: {}", size_of_val(&host));
-    let future = link(host, client, true, pending::<Closing>());
-    println!("link(): {}", size_of_val(&future));
-    assert!(size_of_val(&future) <= 2560, "{}", size_of_val(&future));
-    let mut leg = leg(socket().await);
-    println!("hold(): {}", size_of_val(&leg.hold(pending::<()>())));
+    let future = link(host, client, true, Box::pin(pending::<Closing>()));
+    assert!(size_of_val(&future) <= MOST, "{}", size_of_val(&future));
 }

@@ -7,9 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use stream::link::bridge::{self, Heard, Local};
 use stream::link::frame::Role;
 use stream::link::leg::{Leg, Limits};
+use stream::link::pair;
 use stream::link::reader::Text;
+use stream::protocol::end::{Closing, Outcome};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -153,4 +156,38 @@ pub fn closing(code: u16, reason: &str) -> Message {
 /// Fails a test that hangs.
 pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("hangs")
+}
+
+/// Links, and takes leave of both.
+pub async fn link_to_the_end<H, C>(
+    host: Leg<H>,
+    client: Leg<C>,
+    control: bool,
+    stop: impl Future<Output = Closing>,
+) -> Outcome
+where
+    H: AsyncRead + AsyncWrite,
+    C: AsyncRead + AsyncWrite,
+{
+    let (outcome, host, client) = pair::link(host, client, control, stop).await;
+    tokio::join!(host.take_leave(), client.take_leave());
+    outcome
+}
+
+/// Bridges, and takes leave of the peer.
+pub async fn bridge_to_the_end<S, R, W>(
+    leg: Leg<S>,
+    local: Local<R, W>,
+    hear: impl FnMut(&str) -> Heard,
+    last_words: impl Future<Output = Option<String>>,
+    stop: impl Future<Output = Closing>,
+) -> Outcome
+where
+    S: AsyncRead + AsyncWrite,
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let (outcome, peer) = bridge::bridge(leg, local, hear, last_words, stop).await;
+    peer.take_leave().await;
+    outcome
 }
