@@ -4,8 +4,9 @@ PREFIX  ?= /usr
 DESTDIR ?=
 ARGS    ?=
 CARGO   ?= cargo
+FUZZ_SECONDS ?= 60
 
-.PHONY: build demo test lint install
+.PHONY: build demo test lint bench bench-quick fuzz install
 
 build:
 	$(CARGO) build --locked --release
@@ -23,9 +24,23 @@ test: lint
 
 lint:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path benches/Cargo.toml
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path benches/Cargo.toml --target-dir target -- -D warnings
 	@if $(CARGO) tree --locked -e normal --prefix none | grep -E '^(h2|rsa|openssl-sys|aws-lc-rs) '; then \
 		echo 'these crates must not be in the tree' >&2; exit 1; fi
+
+# What is shipped beside its floors and peers; the result is written into docs/benchmarks.md. As root, 25 minutes.
+bench: build
+	benches/run --into docs/benchmarks.md $(ARGS)
+
+bench-quick: build
+	benches/run quick $(ARGS)
+
+# Arbitrary bytes for the frame reader. Needs `cargo install --locked --version 0.13.2 cargo-fuzz`.
+fuzz:
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz reader -- -max_total_time=$(FUZZ_SECONDS)
 
 # The one place that says which file goes where; packages call it.
 install: build

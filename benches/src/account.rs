@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fs;
 
+use anyhow::Context;
+
 /// A role of a chain: a process and everything it started.
 #[derive(Clone, Debug)]
 pub struct Role {
@@ -74,6 +76,24 @@ fn family(pid: u32) -> Vec<u32> {
         next += 1;
     }
     family
+}
+
+/// Bytes that the kernel holds in the TCP sockets of these roles, by `ss`.
+///
+/// # Errors
+/// When there is no ss.
+pub fn own_tcp_memory(roles: &[Role]) -> anyhow::Result<u64> {
+    let output = std::process::Command::new("ss").args(["-tmnpH"]).output().context("run ss")?;
+    let text = String::from_utf8_lossy(&output.stdout).replace("\n\t", " ");
+    let pids: Vec<String> =
+        roles.iter().flat_map(|role| family(role.pid)).map(|pid| format!("pid={pid},")).collect();
+    let ours = text.lines().filter(|line| pids.iter().any(|pid| line.contains(pid)));
+    // skmem:(r<received>,rb<limit>,t<sending>,tb<limit>,f<reserved>,w<queued>,...)
+    Ok(ours
+        .filter_map(|line| line.split_once("skmem:(")?.1.split_once(')'))
+        .flat_map(|(fields, _)| fields.split(','))
+        .filter_map(|field| field.strip_prefix('r').or(field.strip_prefix('w'))?.parse::<u64>().ok())
+        .sum())
 }
 
 /// Memory that the kernel holds in TCP sockets, in bytes.

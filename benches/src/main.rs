@@ -184,7 +184,7 @@ impl Run {
             Measure::Setup => setup::one_by_one(chain, 200)?,
             Measure::Rate => setup::rate(chain, 2000)?,
             Measure::Neighbour if chain.traits.two_hops => stalled::neighbour(chain, half)?,
-            Measure::Stalled if chain.traits.two_hops => stalled::held(chain)?,
+            Measure::Stalled if chain.traits.two_hops || chain.roles.is_empty() => stalled::held(chain)?,
             Measure::Idle if chain.traits.holds_many => idle::run(chain, self.sessions / 8, self.sessions)?,
             Measure::Neighbour | Measure::Stalled | Measure::Idle | Measure::Age => vec![],
         })

@@ -75,6 +75,8 @@ impl ReloadingServer {
             .with_no_client_auth()
             .with_cert_resolver(current.clone());
         config.alpn_protocols = vec![ALPN.to_vec()];
+        // So that spares resume, of however many hosts: the server's own memory would hold 256 sessions.
+        config.ticketer = ring::Ticketer::new().context("make a key for session tickets")?;
         Ok(ReloadingServer {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
@@ -201,6 +203,42 @@ mod tests {
         let server = server_config(&ours.certificate, &ours.key).unwrap();
         assert_eq!(handshake(server.clone(), &ours.certificate).await.unwrap().as_deref(), Some(ALPN));
         assert!(handshake(server, &other.certificate).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_second_connection_of_a_client_resumes_also_after_many_others() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let dir = tempfile::tempdir().unwrap();
+        let pair = make(dir.path(), "ours");
+        let server = server_config(&pair.certificate, &pair.key).unwrap();
+        let dial = async |client: Arc<ClientConfig>| {
+            let (near, far) = tokio::io::duplex(16 * 1024);
+            let name = ServerName::try_from("localhost").unwrap();
+            let connector = TlsConnector::from(client);
+            let (client, served) =
+                tokio::join!(connector.connect(name, near), TlsAcceptor::from(server.clone()).accept(far));
+            let (mut client, mut served) = (client.unwrap(), served.unwrap());
+            // Tickets come behind the handshake.
+            served.write_all(&[1]).await.unwrap();
+            served.flush().await.unwrap();
+            client.read_exact(&mut [0]).await.unwrap();
+            client.get_ref().1.handshake_kind().unwrap()
+        };
+        let ours = client_config(Some(&pair.certificate)).unwrap();
+        assert_eq!(dial(ours.clone()).await, rustls::HandshakeKind::Full);
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&pair.certificate).unwrap()).unwrap();
+        let other = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        for _ in 0..300 {
+            let mut other = other.clone();
+            other.resumption = rustls::client::Resumption::disabled();
+            dial(Arc::new(other)).await;
+        }
+        assert_eq!(dial(ours).await, rustls::HandshakeKind::Resumed);
     }
 
     #[tokio::test]

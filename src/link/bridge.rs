@@ -273,6 +273,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                             self.shared.credit.sent(n as u64);
                             self.writer.bytes(&mut bytes[..n]).await?;
                             self.shared.to_peer.fetch_add(n as u64, Ordering::Relaxed);
+                            if self.writer.has_waited() {
+                                self.appetite.spoilt();
+                            }
                             turn += n;
                             if turn >= TURN {
                                 turn = 0;

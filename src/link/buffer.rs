@@ -26,6 +26,7 @@ thread_local! {
 /// How much a stream reads at once: more while it fills what it is given, less when it does not.
 #[derive(Clone, Copy, Debug)]
 pub struct Appetite {
+    profile: Profile,
     /// Places in [`SIZES`]; small, as every idle stream has some.
     now: u8,
     most: u8,
@@ -38,7 +39,7 @@ impl Appetite {
             Profile::Interactive => 1,
             Profile::Bulk => SIZES.len() as u8 - 1,
         };
-        Appetite { now: 0, most }
+        Appetite { profile, now: 0, most }
     }
 
     /// So many bytes came when there was room for `room`.
@@ -47,6 +48,14 @@ impl Appetite {
             self.now = (self.now + 1).min(self.most);
         } else if self.now > 0 && bytes < SIZES[usize::from(self.now) - 1] {
             self.now -= 1;
+        }
+    }
+
+    /// What was read had to wait until the other side took it. Then an interactive stream gains nothing from large
+    /// pieces, and what lies in them is old when it arrives.
+    pub fn spoilt(&mut self) {
+        if self.profile == Profile::Interactive {
+            self.now = 0;
         }
     }
 

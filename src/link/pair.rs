@@ -190,6 +190,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
                     turn += bytes.len();
                     self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     let written = self.to.bytes(bytes).await;
+                    if self.to.has_waited() {
+                        self.from.spoilt();
+                    }
                     if turn >= TURN {
                         turn = 0;
                         tokio::task::yield_now().await;

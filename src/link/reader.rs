@@ -154,6 +154,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.appetite = Appetite::of(profile);
     }
 
+    /// What was read last had to wait until it could be written elsewhere.
+    pub fn spoilt(&mut self) {
+        self.appetite.spoilt();
+    }
+
     /// The next thing that came in. Safe to drop and call again.
     ///
     /// # Errors

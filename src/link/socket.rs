@@ -25,6 +25,9 @@ pub enum Socket {
 /// a way of 50 ms there and back carries 10 Mbit/s. The kernel's own limit is 32 MiB on some systems.
 const INTERACTIVE_RECEIVE: usize = 64 * 1024;
 
+/// The same for what comes from a local target: that way is short.
+const LOCAL_RECEIVE: usize = 16 * 1024;
+
 /// What it may have waiting in a kernel's send buffer behind what is under way (tcp(7), TCP_NOTSENT_LOWAT).
 const INTERACTIVE_UNSENT: u32 = 16 * 1024;
 
@@ -36,8 +39,8 @@ impl Socket {
     /// Makes the connection fit for a stream of this profile.
     pub fn suit(&self, profile: Profile) {
         match self {
-            Socket::Tcp(tcp) => suit(tcp, profile),
-            Socket::Tls(tls) => suit(tls.get_ref().0, profile),
+            Socket::Tcp(tcp) => suit(tcp, profile, INTERACTIVE_RECEIVE),
+            Socket::Tls(tls) => suit(tls.get_ref().0, profile, INTERACTIVE_RECEIVE),
         }
     }
 }
@@ -53,25 +56,21 @@ pub async fn connect(address: SocketAddr, profile: Profile) -> io::Result<TcpStr
     {
         tracing::debug!("segments of a connection: {error}");
     }
-    // Before connecting too: the first window that is offered follows from it.
-    suit(&socket, profile);
-    socket.connect(address).await
+    let stream = socket.connect(address).await?;
+    suit(&stream, profile, LOCAL_RECEIVE);
+    Ok(stream)
 }
 
 /// A stream with the wrong buffers is better than none, so errors are only logged.
-fn suit<'s, S>(tcp: &'s S, profile: Profile)
-where
-    SockRef<'s>: From<&'s S>,
-{
+fn suit(tcp: &TcpStream, profile: Profile, receive: usize) {
     if profile == Profile::Bulk {
         // The kernel's own tuning is made for this.
         return;
     }
     let socket = SockRef::from(tcp);
     // The first alone does nothing against what the sender piles up, the second nothing against the receiver.
-    let set = socket
-        .set_recv_buffer_size(INTERACTIVE_RECEIVE)
-        .and_then(|()| socket.set_tcp_notsent_lowat(INTERACTIVE_UNSENT));
+    let set =
+        socket.set_recv_buffer_size(receive).and_then(|()| socket.set_tcp_notsent_lowat(INTERACTIVE_UNSENT));
     if let Err(error) = set {
         tracing::debug!("buffers of a connection: {error}");
     }

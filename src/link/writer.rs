@@ -50,6 +50,7 @@ pub struct Writer<W> {
     role: Role,
     stall: Duration,
     state: State,
+    has_waited: bool,
 }
 
 /// What may still be sent.
@@ -66,7 +67,7 @@ enum State {
 impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Writes to `io`; a peer that takes no byte for `stall` is given up.
     pub fn new(io: W, role: Role, stall: Duration) -> Writer<W> {
-        Writer { io, role, stall, state: State::Open }
+        Writer { io, role, stall, state: State::Open, has_waited: false }
     }
 
     /// Sends a piece of the byte stream as one binary message. A client's payload is masked in place.
@@ -123,6 +124,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
+    /// Whether the peer did not take the last frame at once.
+    pub fn has_waited(&self) -> bool {
+        self.has_waited
+    }
+
     /// Whether a frame was begun and not finished.
     pub fn is_torn(&self) -> bool {
         self.state == State::Torn
@@ -155,11 +161,15 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.state = State::Torn;
         let (header, payload) = (&header[..header_len], &*payload);
         let (mut sent, mut stall) = (0, None);
+        self.has_waited = false;
         poll_fn(|cx| {
             let before = sent;
             match self.poll_rest(header, payload, &mut sent, cx) {
                 Poll::Ready(done) => Poll::Ready(done.map_err(WriteError::Io)),
-                Poll::Pending => poll_stall(&mut stall, sent > before, self.stall, cx).map(Err),
+                Poll::Pending => {
+                    self.has_waited = true;
+                    poll_stall(&mut stall, sent > before, self.stall, cx).map(Err)
+                }
             }
         })
         .await?;

@@ -262,3 +262,27 @@ async fn a_stall_in_a_flood_loses_nothing_and_piles_up_nothing() {
     println!("{} lines, none missing", counted.next - 1);
     world.agent().says("stream ended, target flood").await;
 }
+
+/// Bytes that a target gets rid of while its client takes none.
+async fn said_to_a_stalled_client(profile: &str) -> usize {
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = target.local_addr().unwrap();
+    let table = format!("[target.t]\nkind = 'tcp'\naddress = '{address}'\nprofile = '{profile}'\n");
+    let world = World::with(&table).await;
+    let _client = world.open("t").await;
+    let (mut connection, _) = timeout(SOON, target.accept()).await.unwrap().unwrap();
+    let (piece, mut said) = (vec![7; 16 << 10], 0);
+    // Full is when nothing was taken for a second: no event says so.
+    while let Ok(written) = timeout(Duration::from_secs(1), connection.write(&piece)).await {
+        said += written.unwrap();
+    }
+    said
+}
+
+#[tokio::test]
+async fn an_interactive_target_is_not_far_ahead_of_its_client() {
+    let (interactive, bulk) =
+        tokio::join!(said_to_a_stalled_client("interactive"), said_to_a_stalled_client("bulk"));
+    println!("under way to a stalled client: {interactive} bytes, with the bulk profile {bulk}");
+    assert!(interactive < 2 * MIB && interactive < bulk / 2, "{interactive} and {bulk}");
+}

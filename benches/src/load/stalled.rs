@@ -3,27 +3,33 @@
 use std::time::{Duration, Instant};
 
 use super::{Answer, echo, ordered, p50_p99, settled, until};
-use crate::account::tcp_memory;
+use crate::account::{own_tcp_memory, tcp_memory};
 use crate::chain::Chain;
 use crate::target::{Job, Order};
 
 /// Readers that are stalled at once.
 const READERS: usize = 50;
 
-/// User and kernel memory of a stream whose client reads nothing. The kernel's part holds both ends' buffers.
+/// User and kernel memory of a stream whose client reads nothing.
 pub fn held(chain: &Chain) -> anyhow::Result<Vec<Answer>> {
     let user = || chain.roles.iter().map(|role| role.used().rss).sum::<u64>();
     let (user_before, kernel_before) = (user(), settled(Duration::from_secs(3), tcp_memory));
+    let own_before = own_tcp_memory(&chain.roles)?;
     let mut wires = vec![];
     for _ in 0..READERS {
         wires.push(ordered(chain.open()?, Order::of(Job::Source))?);
     }
     let kernel = settled(Duration::from_secs(15), tcp_memory);
     let each = |before: u64, after: u64| (after as f64 - before as f64) / READERS as f64 / 1024.0;
-    let answers = vec![
-        ("stalled reader, user memory, KiB".into(), each(user_before, user())),
-        ("stalled reader, kernel TCP memory, KiB".into(), each(kernel_before, kernel)),
-    ];
+    let mut answers =
+        vec![("stalled reader, kernel TCP memory with both ends', KiB".into(), each(kernel_before, kernel))];
+    if !chain.roles.is_empty() {
+        answers.push((
+            "stalled reader, kernel TCP memory, KiB".into(),
+            each(own_before, own_tcp_memory(&chain.roles)?),
+        ));
+        answers.push(("stalled reader, user memory, KiB".into(), each(user_before, user())));
+    }
     drop(wires);
     settled(Duration::from_secs(10), tcp_memory);
     Ok(answers)
