@@ -233,7 +233,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
     async fn pass_on(&mut self, why: Closing, from: Farewell) -> Ended {
         let told = match why.end {
             // That was not its own doing.
-            End::ProtocolError | End::TooLarge => End::PeerLeft.into(),
+            End::ProtocolError | End::InvalidText | End::TooLarge => End::PeerLeft.into(),
             _ => why.clone(),
         };
         let to = match self.to.close(&told).await {

@@ -73,6 +73,7 @@ impl From<ReadError> for Closing {
     fn from(error: ReadError) -> Closing {
         match error {
             ReadError::Io(error) => Closing::new(End::PeerLeft, format!("connection failed: {error}")),
+            ReadError::Frame(FrameError::Utf8) => End::InvalidText.into(),
             ReadError::Frame(error) => Closing::new(End::ProtocolError, error.to_string()),
             ReadError::TooLarge => End::TooLarge.into(),
         }
@@ -124,6 +125,8 @@ struct Payload {
 
 #[derive(Debug)]
 enum Step {
+    /// A ping: whoever writes has the next turn.
+    Asked,
     Bytes(Range<usize>),
     Text(String),
     Close(Option<(u16, String)>),
@@ -167,7 +170,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         match poll_fn(|cx| self.poll_step(cx, pulse)).await? {
             Step::Text(text) => Ok(Event::Text(text)),
             Step::Close(close) => Ok(Event::Close(close)),
-            Step::Eof => Ok(Event::Eof),
+            // Never given out by `poll_step`.
+            Step::Eof | Step::Asked => Ok(Event::Eof),
             Step::Bytes(range) => match &mut self.buffer {
                 Some(buffer) => Ok(Event::Bytes(&mut buffer[range])),
                 None => Ok(Event::Eof),
@@ -198,8 +202,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             return Poll::Ready(Ok(*step));
         }
         loop {
-            if let Some(step) = self.parse(pulse)? {
-                return Poll::Ready(Ok(step));
+            match self.parse(pulse)? {
+                None => {}
+                Some(Step::Asked) => {
+                    // Its pong goes out before what follows is read, not behind the answer to that.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Some(step) => return Poll::Ready(Ok(step)),
             }
             if ready!(self.poll_fill(cx)).map_err(ReadError::Io)? == 0 {
                 return Poll::Ready(Ok(Step::Eof));
@@ -286,7 +296,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     frame::apply_mask(payload, mask, 0);
                 }
                 match header.opcode {
-                    Opcode::Ping => pulse.asked(payload.to_vec()),
+                    Opcode::Ping => {
+                        pulse.asked(payload.to_vec());
+                        return Ok(Some(piece.map_or(Step::Asked, Step::Bytes)));
+                    }
                     Opcode::Close => return Ok(Some(Step::Close(parse_close(payload)?))),
                     _ => {}
                 }

@@ -13,6 +13,8 @@ pub enum End {
     PeerLeft,
     /// A peer broke RFC 6455 or this protocol.
     ProtocolError,
+    /// A peer's text is not UTF-8.
+    InvalidText,
     /// The relay is restarting; a new session will work.
     RelayRestarting,
     /// The request itself makes no sense.
@@ -43,10 +45,11 @@ pub enum End {
 
 impl End {
     /// Every end, in the order of the table in `docs/protocol.md`.
-    pub const ALL: [End; 16] = [
+    pub const ALL: [End; 17] = [
         End::TargetEnded,
         End::PeerLeft,
         End::ProtocolError,
+        End::InvalidText,
         End::RelayRestarting,
         End::BadRequest,
         End::TokenMalformed,
@@ -68,6 +71,7 @@ impl End {
             End::TargetEnded => (1000, "target_ended", "target ended"),
             End::PeerLeft => (1001, "peer_left", "the other side left"),
             End::ProtocolError => (1002, "protocol_error", "protocol error"),
+            End::InvalidText => (1007, "invalid_text", "text is not UTF-8"),
             End::RelayRestarting => (1012, "relay_restarting", "relay restarting"),
             End::BadRequest => (4400, "bad_request", "bad request"),
             End::TokenMalformed => (4401, "token_malformed", "token malformed"),
