@@ -60,6 +60,11 @@ impl Chain {
         }
     }
 
+    /// Whether it is what is built here.
+    pub fn is_ours(&self) -> bool {
+        matches!(self.entry, Entry::Sessions { .. })
+    }
+
     /// A connection through the chain.
     ///
     /// # Errors
