@@ -25,8 +25,9 @@ pub const STARTERS: [(&str, Starter); 2] = [("stream", plain), ("stream-tls", tl
 
 const HOST: &str = "bench";
 
-/// Targets for sessions in thousands: one may have 4096 streams at most.
-const MANY: [&str; 3] = ["many-0", "many-1", "many-2"];
+/// Several targets of each profile, for sessions in thousands: one may have 4096 streams at most.
+const BULK: [&str; 2] = ["bulk-0", "bulk-1"];
+const INTERACTIVE: [&str; 2] = ["interactive-0", "interactive-1"];
 
 /// Makes sessions, as a company's own platform does.
 pub struct Platform {
@@ -164,11 +165,11 @@ fn start(ground: &Ground<'_>, tls: bool) -> anyhow::Result<Started> {
         traits: Traits { two_hops: true, holds_many },
     };
     let chains = if tls {
-        vec![chain("stream-tls", "stream-agent and stream-relay, TLS 1.3 on both legs", &["bulk"], true)]
+        vec![chain("stream-tls", "stream-agent and stream-relay, TLS 1.3 on both legs", &BULK, true)]
     } else {
         vec![
-            chain("stream", "stream-agent and stream-relay, bulk profile", &["bulk"], false),
-            chain("stream-int", "stream-agent and stream-relay, interactive profile", &MANY, true),
+            chain("stream", "stream-agent and stream-relay, bulk profile", &BULK, false),
+            chain("stream-int", "stream-agent and stream-relay, interactive profile", &INTERACTIVE, true),
         ]
     };
     Ok(Started { chains, processes: vec![agent, relay, nats] })
@@ -232,8 +233,9 @@ fn start_agent(
     );
     fs::write(dir.join("agent/config.toml"), text)?;
     let mut targets = String::new();
-    for name in ["bulk"].iter().chain(&MANY) {
-        let profile = if *name == "bulk" { "bulk" } else { "interactive" };
+    for (name, profile) in
+        BULK.map(|name| (name, "bulk")).into_iter().chain(INTERACTIVE.map(|name| (name, "interactive")))
+    {
         targets.push_str(&format!(
             "[target.{name}]\nkind = 'tcp'\naddress = '{}'\nprofile = '{profile}'\nmax_streams = 4096\n",
             ground.target
