@@ -53,6 +53,6 @@ fn forwarders(
         to = address;
     }
     let entry = Entry::Fixed(Door { address: to, tls: None, path: None });
-    let traits = Traits { two_hops: true, holds_many: name != "splice" };
+    let traits = Traits { two_hops: true, holds_many: false };
     Ok(Started { chains: vec![Chain { name, what, roles, entry, traits }], processes })
 }
