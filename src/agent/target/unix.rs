@@ -9,8 +9,9 @@ use tokio::net::UnixStream;
 
 use super::access::{Need, explain};
 use super::config::{TargetConfigError, absolute_file};
-use super::kind::Settings;
+use super::kind::{Open, Settings};
 use super::opened::{OpenError, Opened, Opening, blocking};
+use super::params::{ParamError, Params};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -40,6 +41,7 @@ impl Settings for Unix {
     const MAX_STREAMS: u32 = 8;
     const PROFILE: Profile = Profile::Interactive;
     type Raw = Raw;
+    type Bound = Unix;
 
     fn check(raw: Raw) -> Result<Unix, TargetConfigError> {
         let path = absolute_file("path", raw.path)?;
@@ -56,6 +58,16 @@ impl Settings for Unix {
         &[Mode::Rw, Mode::Ro]
     }
 
+    fn bind(&self, _params: &mut Params<'_>) -> Result<Unix, ParamError> {
+        Ok(self.clone())
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        self.connect().await.map(|_| format!("connected to {} and closed", self.path.display()))
+    }
+}
+
+impl Open for Unix {
     async fn open(&self, Opening { mode, .. }: Opening) -> Result<Opened, OpenError> {
         let stream = self.connect().await?;
         if mode == Mode::Ro {
@@ -64,10 +76,6 @@ impl Settings for Unix {
         }
         let (output, input) = stream.into_split();
         Ok(Opened { input: Some(Box::new(input)), half_close: true, ..Opened::read_only(output) })
-    }
-
-    async fn probe(&self) -> Result<String, OpenError> {
-        self.connect().await.map(|_| format!("connected to {} and closed", self.path.display()))
     }
 }
 
