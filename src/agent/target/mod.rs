@@ -8,7 +8,9 @@ mod config;
 mod exec;
 mod fifo;
 mod file;
+mod journal;
 mod kind;
+mod log;
 mod names;
 mod opened;
 mod params;
@@ -57,6 +59,7 @@ kind::kinds! {
     Unix(unix::Unix),
     Fifo(fifo::Fifo),
     File(file::File),
+    Journal(journal::Journal),
     Exec(exec::Exec),
 }
 
