@@ -8,13 +8,17 @@ mod config;
 mod exec;
 mod fifo;
 mod file;
+mod incus;
 mod journal;
 mod kind;
 mod log;
+mod lxc;
+mod machine;
 mod names;
 mod opened;
 mod params;
 mod program;
+mod serial;
 mod tcp;
 #[cfg(test)]
 pub(in crate::agent) mod testing;
@@ -61,6 +65,10 @@ kind::kinds! {
     File(file::File),
     Journal(journal::Journal),
     Exec(exec::Exec),
+    Serial(serial::Serial),
+    Lxc(lxc::Lxc),
+    Incus(incus::Incus),
+    Machine(machine::Machine),
 }
 
 impl Target {
