@@ -9,3 +9,4 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 mod url;
+mod view;

@@ -26,6 +26,7 @@ use super::carry::{carry, finished, sizes};
 use super::local::Local;
 use super::terminal;
 use super::url::read_url;
+use super::view::View;
 
 /// What to open, and how.
 #[derive(Debug, ClapArgs)]
@@ -65,6 +66,8 @@ pub struct Args {
     /// With --stdio on a terminal: whether every key goes to the target, Ctrl-C too.
     #[arg(long, value_enum, default_value_t = Raw::Auto, requires = "stdio")]
     raw: Raw,
+    #[command(flatten)]
+    view: View,
 }
 
 /// Whether the user's terminal is made raw.
@@ -98,7 +101,7 @@ fn param(text: &str) -> Result<(String, String), String> {
 pub async fn run(args: Args, as_json: bool) -> Result<i32, ExitError> {
     let opener = Arc::new(Opener::new(&args)?);
     if args.stdio {
-        return opener.stdio(args.raw).await;
+        return opener.stdio(args.raw, &args.view).await;
     }
     if let Some(address) = &args.listen {
         return opener.listen(address, as_json).await.map(|()| 0);
@@ -156,7 +159,7 @@ impl Opener {
     }
 
     /// Bridges standard input and output.
-    async fn stdio(&self, raw: Raw) -> Result<i32, ExitError> {
+    async fn stdio(&self, raw: Raw, view: &View) -> Result<i32, ExitError> {
         let is_raw = std::io::stdin().is_terminal() && self.wants_raw(raw).await;
         let leg = self.dial().await?;
         let raw = if is_raw { terminal::Raw::enter() } else { None };
@@ -173,7 +176,7 @@ impl Opener {
             End::PeerLeft.into()
         };
         let sizes = if raw.is_some() { sizes() } else { None };
-        let (outcome, status) = carry(leg, input, output, sizes, stop).await;
+        let (outcome, status) = carry(leg, input, output, view.before(sizes), stop).await;
         drop(raw);
         finished(&outcome)?;
         Ok(status.unwrap_or(0))

@@ -8,7 +8,9 @@
 mod netns;
 mod world;
 
+mod booted;
 mod bulk;
+mod consoles;
 mod cut;
 mod ends;
 mod flow;
@@ -16,6 +18,7 @@ mod grants;
 mod limits;
 mod listening;
 mod load;
+mod logs;
 mod outages;
 mod platforms;
 mod proxies;

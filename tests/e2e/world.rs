@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixDatagram};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -111,6 +111,23 @@ impl Process {
         let status = std::fs::read_to_string(self.proc("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// How often its threads have gone to sleep so far, which is as often as they were woken up.
+    pub fn sleeps(&self) -> u64 {
+        let threads = std::fs::read_dir(self.proc("task")).unwrap();
+        let of = |thread: std::io::Result<std::fs::DirEntry>| -> u64 {
+            let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.unwrap().trim().parse().unwrap()
+        };
+        threads.map(of).sum()
+    }
+
+    /// Bytes that it has read from files, sockets and all else (proc_pid_io(5)).
+    pub fn bytes_read(&self) -> u64 {
+        let io = std::fs::read_to_string(self.proc("io")).unwrap();
+        io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
     }
 
     /// Waits until it has said something.
@@ -347,7 +364,14 @@ impl World {
 
     /// Asks the platform for a target's URL.
     pub async fn url(&self, target: &str) -> String {
-        let output = self.open_command(&["h1", target]).output().await.unwrap();
+        self.url_with(target, &[]).await
+    }
+
+    /// Asks for a target's URL, with parameters as `name=value`.
+    pub async fn url_with(&self, target: &str, params: &[&str]) -> String {
+        let params = params.iter().flat_map(|param| ["--param", param]);
+        let args: Vec<&str> = ["h1", target].into_iter().chain(params).collect();
+        let output = self.open_command(&args).output().await.unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{error}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -467,9 +491,10 @@ impl Client {
 
     /// The next message that is not a ping.
     pub async fn next(&mut self) -> Message {
+        let deadline = Instant::now() + SOON;
         loop {
-            let message =
-                timeout(SOON, self.socket.next()).await.expect("nothing comes").expect("the end").unwrap();
+            let message = timeout_at(deadline, self.socket.next()).await;
+            let message = message.expect("nothing comes").expect("the end").unwrap();
             if !message.is_ping() && !message.is_pong() {
                 return message;
             }
