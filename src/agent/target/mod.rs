@@ -5,11 +5,15 @@
 
 mod access;
 mod config;
+mod display;
 mod exec;
 mod fifo;
 mod file;
 mod kind;
+mod libvirt;
 mod opened;
+mod passing;
+mod qmp;
 mod tcp;
 #[cfg(test)]
 pub(in crate::agent) mod testing;
@@ -52,6 +56,8 @@ kind::kinds! {
     Fifo(fifo::Fifo),
     File(file::File),
     Exec(exec::Exec),
+    Libvirt(libvirt::Libvirt),
+    Qmp(qmp::Qmp),
 }
 
 impl Target {

@@ -1,0 +1,78 @@
+//! Screens of libvirt's virtual machines: the machine is found by its name, and libvirt hands over a
+//! socket that ends in that machine's QEMU, so it needs no port and no path of its own.
+
+mod domain;
+mod graphics;
+mod rpc;
+mod xdr;
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::config::{TargetConfigError, without_nul};
+use super::display::Display;
+use super::kind::Settings;
+use super::opened::{OpenError, Opened, Opening};
+use super::unix::{both_ways, socket_path};
+use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
+pub(super) use domain::Uuid;
+use graphics::Client;
+
+/// The machines that the whole host runs, not those of one user.
+const URI: &str = "qemu:///system";
+
+/// As written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    domains: Vec<String>,
+    uuids: Option<Vec<String>>,
+    display: Option<Display>,
+    socket: Option<PathBuf>,
+    uri: Option<String>,
+    #[serde(default)]
+    skip_auth: bool,
+}
+
+/// Checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Libvirt {
+    domains: Vec<String>,
+    client: Client,
+}
+
+impl Settings for Libvirt {
+    const NAME: &'static str = "libvirt";
+    /// QEMU's SPICE opens 8 connections, one per channel.
+    const MAX_STREAMS: u32 = 8;
+    const PROFILE: Profile = Profile::Interactive;
+    type Raw = Raw;
+
+    fn check(raw: Raw) -> Result<Libvirt, TargetConfigError> {
+        let wrong = |key: &str, message: String| TargetConfigError::at(key, message);
+        let socket = raw.socket.map(|socket| socket_path("socket", socket)).transpose()?;
+        let uri = raw.uri.unwrap_or_else(|| URI.to_owned());
+        without_nul("uri", uri.as_bytes())?;
+        let uuids = raw.uuids.map(|uuids| match uuids.is_empty() {
+            true => Err("is empty: leave it out where every machine with the right name is meant".to_owned()),
+            false => uuids.iter().map(|uuid| uuid.parse()).collect(),
+        });
+        let uuids = uuids.transpose().map_err(|message| wrong("uuids", message))?;
+        let client = Client { socket, uri, uuids, display: raw.display, skip_auth: raw.skip_auth };
+        Ok(Libvirt { domains: raw.domains, client })
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Rw]
+    }
+
+    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
+        self.client.open_graphics(&self.domains[0]).await.map(both_ways)
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        self.client.look(&self.domains[0]).await
+    }
+}
