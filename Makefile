@@ -4,6 +4,7 @@ PREFIX  ?= /usr
 DESTDIR ?=
 ARGS    ?=
 CARGO   ?= cargo
+FUZZ    ?= reader
 FUZZ_SECONDS ?= 60
 
 .PHONY: build demo test lint bench bench-quick fuzz install
@@ -38,9 +39,9 @@ bench: build
 bench-quick: build
 	benches/run quick $(ARGS)
 
-# Arbitrary bytes for the frame reader. Needs `cargo install --locked --version 0.13.2 cargo-fuzz`.
+# Arbitrary bytes for the frame reader, or with FUZZ=params arbitrary parameters for a target. Needs `cargo install --locked --version 0.13.2 cargo-fuzz`.
 fuzz:
-	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz reader -- -max_total_time=$(FUZZ_SECONDS)
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(FUZZ) -- -max_total_time=$(FUZZ_SECONDS)
 
 # The one place that says which file goes where; packages call it.
 install: build

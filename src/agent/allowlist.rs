@@ -9,7 +9,7 @@ use crate::protocol::end::{Closing, End};
 use crate::protocol::mode::Mode;
 
 use super::stop::Stop;
-use super::target::{OpenError, Opened, Target};
+use super::target::{Bound, OpenError, Opened, Target};
 
 /// The allowlist. Clones are the same list.
 #[derive(Clone, Debug)]
@@ -34,6 +34,7 @@ struct Entry {
 pub struct Permit {
     list: Allowlist,
     target: Arc<Target>,
+    bound: Bound,
     mode: Mode,
     revoked: Stop,
 }
@@ -87,10 +88,9 @@ impl Allowlist {
             Refusal::new(Code::TargetNotAllowed, "no such target on this host's allowlist")
         })?;
         let (target, revoked) = (entry.target.clone(), entry.revoked.clone());
-        if let Some(param) = params.keys().next() {
-            let why = format!("target {name} takes no parameters, and `{}` was given", param.escape_debug());
-            return Err(Refusal::new(Code::ParamsNotAllowed, why));
-        }
+        let bound = target
+            .bind(params)
+            .map_err(|error| Refusal::new(Code::ParamsNotAllowed, format!("target {name}: {error}")))?;
         let mode = mode.or(target.modes.first().copied()).unwrap_or(Mode::Ro);
         if !target.modes.contains(&mode) {
             return Err(Refusal::new(Code::ModeNotAllowed, format!("target {name} cannot be opened {mode}")));
@@ -107,7 +107,7 @@ impl Allowlist {
         }
         *open += 1;
         drop(state);
-        Ok(Permit { list: self.clone(), target, mode, revoked })
+        Ok(Permit { list: self.clone(), target, bound, mode, revoked })
     }
 
     /// The list as the platform may see it.
@@ -138,7 +138,7 @@ impl Permit {
     /// # Errors
     /// Those of the target.
     pub async fn open(&self) -> Result<Opened, OpenError> {
-        self.target.open(self.mode, None).await
+        self.bound.open(self.mode, None).await
     }
 
     /// The target.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::daemon::audit::{Event, Record};
@@ -18,10 +19,13 @@ use super::Agent;
 use super::allowlist::Permit;
 use super::order::Order;
 use super::stop::Stop;
-use super::target::{Opened, Process, Window};
+use super::target::{Ask, Opened, Process, Window};
 
 /// How long a process may take to say how it ended after its output has.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Refusals that may wait for a client to take them.
+const NOTES: usize = 4;
 
 /// What the relay said when a client claimed the stream.
 pub struct Linked {
@@ -56,21 +60,27 @@ impl Stream {
         let Some((leg, opened)) = Box::pin(self.open(leg)).await else { return };
         self.agent.tell(self.record(Event::Started));
         let begun = Instant::now();
-        let Opened { output, input, resize, process, half_close } = opened;
+        let Opened { output, input, asked, process, half_close } = opened;
         let control = self.linked.control;
         let at_eof = if half_close && control { AtEof::HalfClose } else { AtEof::End };
-        let hear = |text: &str| match serde_json::from_str(text) {
-            Ok(FromClient::Eof) => Heard::Eof,
-            Ok(FromClient::Ack { bytes }) => Heard::Ack(bytes),
-            Ok(FromClient::Resize { cols, rows }) => {
-                if let Some(resize) = &resize {
-                    resize(Window { cols, rows });
-                }
-                Heard::Nothing
+        let (note, notes) = control.then(|| mpsc::channel(NOTES)).unzip();
+        let hear = |text: &str| {
+            let ask = match serde_json::from_str(text) {
+                Ok(FromClient::Eof) => return Heard::Eof,
+                Ok(FromClient::Ack { bytes }) => return Heard::Ack(bytes),
+                Ok(message) => ask(message),
+                Err(_) => None,
+            };
+            if let Some((what, ask)) = ask
+                && let Err(message) = asked(ask)
+                && let Some(note) = &note
+            {
+                // A client that asks faster than it reads the answers does not get them all.
+                let _ = note.try_send(to_text(&FromHost::Refused { what: what.into(), message }));
             }
-            Ok(FromClient::Unknown) | Err(_) => Heard::Nothing,
+            Heard::Nothing
         };
-        let local = Local { output, input, at_eof, notes: None };
+        let local = Local { output, input, at_eof, notes };
         let last_words: Pin<Box<dyn Future<Output = Option<String>> + Send>> = match process {
             Some(process) => Box::pin(last_words(process, control)),
             None => Box::pin(ready(None)),
@@ -86,7 +96,7 @@ impl Stream {
             ..self.record(Event::Ended)
         });
         // Its place on the allowlist is free, and its terminal closed, before the peer has answered.
-        drop((self, resize));
+        drop((self, asked));
         Box::pin(parting.take_leave()).await;
     }
 
@@ -136,6 +146,19 @@ impl Stream {
             ..self.order.record(event, &self.agent.settings().host)
         }
     }
+}
+
+/// What a control message asks of the target, and its type; none for what is not for the target.
+fn ask(message: FromClient) -> Option<(&'static str, Ask)> {
+    Some(match message {
+        FromClient::Resize { cols, rows } => ("resize", Ask::Resize(Window { cols, rows })),
+        FromClient::Signal { name } => ("signal", Ask::Signal(name)),
+        FromClient::Pause => ("pause", Ask::Pause),
+        FromClient::Resume => ("resume", Ask::Resume),
+        FromClient::Filter { pattern, invert } => ("filter", Ask::Filter { pattern, invert }),
+        FromClient::Since { time } => ("since", Ask::Since(time)),
+        FromClient::Ack { .. } | FromClient::Eof | FromClient::Unknown => return None,
+    })
 }
 
 /// How a process ended, for a client that understands it. Waits for it also if nobody is told, so that the

@@ -37,6 +37,10 @@ where
             status.store(code, Ordering::Relaxed);
             Heard::Nothing
         }
+        Ok(FromHost::Refused { what, message }) => {
+            eprintln!("{what}: {message}");
+            Heard::Nothing
+        }
         Ok(FromHost::Unknown) | Err(_) => Heard::Nothing,
     };
     let local = Local { output: input, input: Some(output), at_eof: AtEof::LeaveToPeer, notes };

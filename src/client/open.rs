@@ -210,7 +210,7 @@ impl Opener {
 /// A log, or a service that is no terminal, leaves the user's terminal its own echo and Ctrl-C.
 fn may_be_terminal(target: &TargetInfo, mode: Option<Mode>) -> bool {
     let mode = mode.or(target.modes.first().copied());
-    mode != Some(Mode::Ro) && !matches!(target.kind.as_str(), "tcp" | "unix" | "fifo" | "file")
+    mode != Some(Mode::Ro) && target.terminal
 }
 
 #[cfg(test)]
@@ -377,15 +377,17 @@ mod tests {
         assert!(!shell.wants_raw(Raw::No).await);
         let watched = opener(&world, dir.path(), &["--mode", "ro"]);
         assert!(!watched.wants_raw(Raw::Auto).await);
-        let target = |kind: &str, mode| TargetInfo {
+        let target = |terminal, mode| TargetInfo {
             name: "t".into(),
-            kind: kind.into(),
+            kind: "of the future".into(),
             title: None,
             modes: vec![mode],
+            params: vec![],
+            terminal,
         };
-        assert!(!may_be_terminal(&target("file", Mode::Ro), None));
-        assert!(!may_be_terminal(&target("tcp", Mode::Rw), None));
-        assert!(may_be_terminal(&target("of the future", Mode::Rw), None));
+        assert!(!may_be_terminal(&target(false, Mode::Rw), None));
+        assert!(!may_be_terminal(&target(true, Mode::Ro), None));
+        assert!(may_be_terminal(&target(true, Mode::Rw), None));
         // A platform that does not say leaves it at that.
         *world.refusal.lock().unwrap() = Some((403, String::new()));
         assert!(shell.wants_raw(Raw::Auto).await);

@@ -282,6 +282,12 @@ pub struct TargetInfo {
     pub title: Option<String>,
     /// Allowed modes, the default first.
     pub modes: Vec<Mode>,
+    /// Names of the parameters that a grant may have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<String>,
+    /// Whether a terminal stands behind it: keys go to it one by one, and it has a size.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub terminal: bool,
 }
 
 /// The answer to `targets`.

@@ -41,9 +41,47 @@ pub enum FromClient {
     },
     /// The client will send no more bytes.
     Eof,
+    /// A signal for what runs in the foreground of the target.
+    Signal {
+        /// Which.
+        name: Signal,
+    },
+    /// Send nothing until `resume`. Nothing is lost meanwhile that the log itself keeps.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Send only the lines of a log that match.
+    Filter {
+        /// A regular expression; empty: every line.
+        pattern: String,
+        /// The lines that do not match instead.
+        #[serde(default)]
+        invert: bool,
+    },
+    /// Begin the log anew with what was written since then.
+    Since {
+        /// Seconds since 1970.
+        time: u64,
+    },
     /// Anything newer than this program: ignored.
     #[serde(other)]
     Unknown,
+}
+
+/// The signals that a client may send (signal(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs, reason = "they are named as signal(7) names them")]
+pub enum Signal {
+    Hup,
+    Int,
+    Quit,
+    Kill,
+    Term,
+    Usr1,
+    Usr2,
+    Tstp,
+    Cont,
 }
 
 /// What a host tells a client; the relay passes it on unread to clients that speak [`SUBPROTOCOL`].
@@ -57,6 +95,13 @@ pub enum FromHost {
     },
     /// The target will send no more bytes.
     Eof,
+    /// Something that the client asked for was not done.
+    Refused {
+        /// The type of the message that asked.
+        what: String,
+        /// For people: why not.
+        message: String,
+    },
     /// Anything newer than this program: ignored.
     #[serde(other)]
     Unknown,

@@ -1,40 +1,24 @@
-//! A program with fixed arguments, on pipes or on a terminal of its own. No shell, no placeholders.
+//! A program that the owner names, with arguments of which a grant's parameters may fill the places.
 
-mod input;
-mod leader;
-mod members;
-mod output;
-mod pty;
+mod template;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
-use tokio::net::unix::pipe;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use super::access::{Need, explain, wrong_type};
 use super::config::{TargetConfigError, absolute, absolute_file, without_nul};
 use super::kind::Settings;
-use super::opened::{OpenError, Opened, Opening, Process, Window, blocking};
+use super::opened::OpenError;
+use super::params::{ParamError, Params, RawRule, Rule};
+use super::program::Program;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
-use input::{PipeInput, PtyInput};
-use leader::Leader;
-use output::ExecOutput;
-use pty::Pty;
+use template::Template;
 
-/// Where programs look for others: that of systemd for its services.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The size of a terminal until its client tells one: that of a VT100.
-const WINDOW: Window = Window { cols: 80, rows: 24 };
+/// Programs that read their argument after `-c` as a script.
+const SHELLS: [&str; 9] = ["sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "python3", "perl"];
 
 /// As written.
 #[derive(Debug, Deserialize)]
@@ -46,17 +30,20 @@ pub(super) struct Raw {
     #[serde(default)]
     env: BTreeMap<String, String>,
     cwd: Option<PathBuf>,
+    user: Option<String>,
+    #[serde(default, with = "humantime_serde")]
+    timeout: Option<Duration>,
+    #[serde(default)]
+    params: BTreeMap<String, RawRule>,
 }
 
 /// Checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Exec {
-    program: PathBuf,
-    arguments: Vec<String>,
-    pty: bool,
-    /// Set over the few variables that every program gets.
-    env: BTreeMap<String, String>,
-    cwd: PathBuf,
+    /// Without its arguments.
+    program: Program,
+    arguments: Vec<Template>,
+    rules: BTreeMap<String, Rule>,
 }
 
 impl Settings for Exec {
@@ -65,18 +52,19 @@ impl Settings for Exec {
     const MAX_STREAMS: u32 = 4;
     const PROFILE: Profile = Profile::Interactive;
     type Raw = Raw;
+    type Bound = Program;
 
     fn check(raw: Raw) -> Result<Exec, TargetConfigError> {
         let mut argv = raw.argv.into_iter();
-        let Some(program) = argv.next() else {
+        let Some(path) = argv.next() else {
             return Err(TargetConfigError::at(
                 "argv",
                 "is empty: it begins with the program's absolute path",
             ));
         };
-        let program = absolute_file("argv", program.into())?;
-        let arguments: Vec<_> = argv.collect();
-        arguments.iter().try_for_each(|argument| without_nul("argv", argument.as_bytes()))?;
+        let path = absolute_file("argv", path.into())?;
+        let rules = check_rules(raw.params)?;
+        let arguments = check_arguments(&path, argv.collect(), &rules)?;
         for (name, value) in &raw.env {
             if name.is_empty() || name.contains('=') {
                 return Err(TargetConfigError::at("env", format!("\"{name}\" cannot name a variable")));
@@ -84,131 +72,154 @@ impl Settings for Exec {
             without_nul("env", name.as_bytes())?;
             without_nul("env", value.as_bytes())?;
         }
-        let cwd = absolute("cwd", raw.cwd.unwrap_or_else(|| PathBuf::from("/")))?;
-        Ok(Exec { program, arguments, pty: raw.pty, env: raw.env, cwd })
+        if raw.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(TargetConfigError::at("timeout", "must be longer than nothing"));
+        }
+        let program = Program {
+            env: raw.env,
+            cwd: absolute("cwd", raw.cwd.unwrap_or_else(|| PathBuf::from("/")))?,
+            user: raw.user,
+            timeout: raw.timeout,
+            ..Program::new(path, vec![], raw.pty)
+        };
+        Ok(Exec { program, arguments, rules })
     }
 
     fn modes(&self) -> &'static [Mode] {
         &[Mode::Rw, Mode::Ro]
     }
 
-    async fn open(&self, Opening { mode, window, .. }: Opening) -> Result<Opened, OpenError> {
-        let exec = self.clone();
-        // fork(2) copies the page tables, and a program may lie on a disk that is asleep.
-        let started = blocking(move || exec.start(mode, window.unwrap_or(WINDOW))).await?;
-        started.opened().map_err(|error| OpenError::system(self.program.display(), error))
+    fn params(&self) -> Vec<String> {
+        self.rules.keys().cloned().collect()
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.program.pty
+    }
+
+    fn bind(&self, params: &mut Params<'_>) -> Result<Program, ParamError> {
+        let mut values = BTreeMap::new();
+        for (name, rule) in &self.rules {
+            values.insert(name.as_str(), rule.take(name, params)?);
+        }
+        let arguments = self.arguments.iter().map(|argument| argument.fill(&values)).collect();
+        Ok(Program { arguments, ..self.program.clone() })
     }
 
     async fn probe(&self) -> Result<String, OpenError> {
-        let exec = self.clone();
-        blocking(move || {
-            exec.look()?;
-            Ok(format!("{} is there and may be run", exec.program.display()))
-        })
-        .await
+        self.program.probe().await
     }
 }
 
-impl Exec {
-    fn start(&self, mode: Mode, window: Window) -> Result<Started, OpenError> {
-        self.look()?;
-        let started = if self.pty { self.on_terminal(mode, window) } else { self.on_pipes(mode) };
-        started.map_err(|error| OpenError::system(format_args!("starting {}", self.program.display()), error))
-    }
-
-    /// Looks what would fail, in words that are better than those of execve(2).
-    fn look(&self) -> Result<(), OpenError> {
-        let failed = |path: &Path, error: io::Error| explain(path, Need::Run, &error);
-        let program = fs::metadata(&self.program).map_err(|error| failed(&self.program, error))?;
-        if !program.is_file() {
-            return Err(wrong_type(&self.program, "a program", &program));
+fn check_rules(raw: BTreeMap<String, RawRule>) -> Result<BTreeMap<String, Rule>, TargetConfigError> {
+    let checked = raw.into_iter().map(|(name, raw)| {
+        if !template::is_name(&name) {
+            let message =
+                format!("\"{name}\" cannot name a parameter: a-z, 0-9 and _ can, the first a letter");
+            return Err(TargetConfigError::at("params", message));
         }
-        access(&self.program, AccessFlags::X_OK).map_err(|error| failed(&self.program, error.into()))?;
-        let cwd = fs::metadata(&self.cwd).map_err(|error| failed(&self.cwd, error))?;
-        match cwd.is_dir() {
-            true => Ok(()),
-            false => Err(wrong_type(&self.cwd, "a directory to run in", &cwd)),
-        }
-    }
-
-    fn on_terminal(&self, mode: Mode, window: Window) -> io::Result<Started> {
-        let (master, slave) = pty::open(window)?;
-        let mut command = self.command();
-        command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
-        let leader = Leader::start(command, true)?;
-        Ok(Started { leader, ends: Ends::Terminal { master, is_rw: mode == Mode::Rw } })
-    }
-
-    fn on_pipes(&self, mode: Mode) -> io::Result<Started> {
-        let mut command = self.command();
-        let (output, stdout) = io::pipe()?;
-        // One pipe for both, so that their order is kept.
-        command.stdout(stdout.try_clone()?).stderr(stdout);
-        let input = match mode {
-            Mode::Ro => {
-                command.stdin(Stdio::null());
-                None
-            }
-            Mode::Rw => {
-                let (stdin, input) = io::pipe()?;
-                command.stdin(stdin);
-                Some(input.into())
-            }
-        };
-        let leader = Leader::start(command, false)?;
-        Ok(Started { leader, ends: Ends::Pipes { output: output.into(), input } })
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(&self.cwd).env_clear();
-        command.env("PATH", PATH).env("LANG", "C.UTF-8");
-        if self.pty {
-            command.env("TERM", "xterm-256color");
-        }
-        command.envs(&self.env);
-        command
-    }
+        let rule = Rule::check("params", raw)
+            .map_err(|error| TargetConfigError::at("params", format!("{name}: {}", error.message)))?;
+        Ok((name, rule))
+    });
+    checked.collect()
 }
 
-/// A program that runs, and our ends of what it reads and writes.
-struct Started {
-    leader: Leader,
-    ends: Ends,
-}
-
-enum Ends {
-    Terminal { master: OwnedFd, is_rw: bool },
-    Pipes { output: OwnedFd, input: Option<OwnedFd> },
-}
-
-impl Started {
-    fn opened(self) -> io::Result<Opened> {
-        let over = CancellationToken::new();
-        let mut opened = match self.ends {
-            Ends::Terminal { master, is_rw } => {
-                let pty = Pty::new(master)?;
-                let resized = pty.clone();
-                let mut opened = Opened::read_only(ExecOutput::new(pty.clone(), over.clone()));
-                opened.input = is_rw.then(|| Box::new(PtyInput::new(pty)) as _);
-                opened.resize = Some(Box::new(move |window| resized.resize(window)));
-                opened
-            }
-            Ends::Pipes { output, input } => {
-                let mut opened = Opened::read_only(ExecOutput::new(output::pipe(output)?, over.clone()));
-                if let Some(input) = input {
-                    opened.input = Some(Box::new(PipeInput::new(pipe::Sender::from_owned_fd(input)?)));
-                }
-                opened
-            }
-        };
-        let dropped = CancellationToken::new();
-        let (send, status) = watch::channel(None);
-        tokio::spawn(self.leader.supervise(dropped.clone(), over, send));
-        opened.process = Some(Process { status, _ends_when_dropped: dropped.drop_guard() });
-        Ok(opened)
+fn check_arguments(
+    program: &Path,
+    arguments: Vec<String>,
+    rules: &BTreeMap<String, Rule>,
+) -> Result<Vec<Template>, TargetConfigError> {
+    arguments.iter().try_for_each(|argument| without_nul("argv", argument.as_bytes()))?;
+    // Without parameters a brace is a brace, as awk(1) and others want it.
+    if rules.is_empty() {
+        return Ok(arguments.into_iter().map(Template::plain).collect());
     }
+    let wrong = |message: String| TargetConfigError::at("argv", message);
+    let templates: Vec<_> = arguments.iter().map(|argument| Template::read(argument)).collect();
+    let used: Vec<_> = templates.iter().flat_map(Template::names).collect();
+    if let Some(unknown) = used.iter().find(|name| !rules.contains_key(**name)) {
+        return Err(wrong(format!("{{{unknown}}} has no rule: add params.{unknown}.pattern")));
+    }
+    if let Some(unused) = rules.keys().find(|name| !used.contains(&name.as_str())) {
+        let message = format!("{unused} has no place: write {{{unused}}} in argv, or leave it out");
+        return Err(TargetConfigError::at("params", message));
+    }
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let script = arguments.iter().position(|argument| argument == "-c" || argument == "-e");
+    let script = script.and_then(|at| templates.get(at + 1));
+    if SHELLS.contains(&&*name) && script.is_some_and(|script| script.names().next().is_some()) {
+        return Err(wrong(format!(
+            "has a parameter inside a script, where {name} would run it: write \"$1\" there, and the parameter as \
+             an argument of its own after it"
+        )));
+    }
+    Ok(templates)
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::agent::target::Target;
+    use crate::agent::target::testing::{in_time, target};
+    use crate::protocol::mode::Mode;
+    use tokio::io::AsyncReadExt;
+
+    const UNIT: &str = "kind = 'exec'\nargv = ['/usr/bin/printf', '%s|', '--unit={unit}', '{unit}.{n}', '{', '{U}']\n\
+        params.unit.pattern = '[a-z]+'\nparams.n = { pattern = '[0-9]{1,3}', default = '7' }";
+
+    fn refusal(target: &Target, given: &[(&str, &str)]) -> String {
+        let given: BTreeMap<_, _> = given.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        target.bind(&given).unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn parameters_fill_their_places_and_nothing_else() {
+        let target = target(UNIT);
+        assert_eq!(target.info().params, ["n", "unit"]);
+        let given = BTreeMap::from([("unit".to_owned(), "ssh".to_owned())]);
+        let mut opened = in_time(target.bind(&given).unwrap().open(Mode::Rw, None)).await.unwrap();
+        let mut said = String::new();
+        in_time(opened.output.read_to_string(&mut said)).await.unwrap();
+        assert_eq!(said, "--unit=ssh|ssh.7|{|{U}|");
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_refused_with_the_rule() {
+        let target = target(UNIT);
+        assert_eq!(refusal(&target, &[]), "parameter `unit` is missing");
+        assert!(refusal(&target, &[("unit", "SSH")]).contains("does not match"));
+        assert!(refusal(&target, &[("unit", "-x")]).contains("dash"));
+        assert!(refusal(&target, &[("unit", "a"), ("n", "1234")]).contains("`n` does not match"));
+        assert!(refusal(&target, &[("unit", "a"), ("m", "1")]).contains("`m` is not a parameter"));
+    }
+
+    #[test]
+    fn places_and_rules_belong_together() {
+        let complaint = |text: &str| {
+            let text = format!("kind = 'exec'\n{text}");
+            let error = Target::from_table("t", text.parse().unwrap()).unwrap_err();
+            (error.key.unwrap_or_default(), error.message)
+        };
+        let cases = [
+            ("argv = ['/bin/a', '{b}']\nparams.a.pattern = 'a'", "argv", "{b} has no rule"),
+            ("argv = ['/bin/a', 'b']\nparams.a.pattern = 'a'", "params", "a has no place"),
+            ("argv = ['/bin/a', '{a}']\nparams.a.pattern = '('", "params", "a: pattern"),
+            ("argv = ['/bin/a', '{a}']\nparams.a.patern = 'a'", "params", "patern"),
+            ("argv = ['/bin/a', '{a}']\nparams.A.pattern = 'a'", "params", "cannot name"),
+            ("argv = ['/bin/sh', '-c', 'ls {a}']\nparams.a.pattern = '.*'", "argv", "write \"$1\""),
+            ("argv = ['/bin/a']\ntimeout = '0s'", "timeout", "longer"),
+        ];
+        for (text, key, words) in cases {
+            let (found, message) = complaint(text);
+            assert_eq!(found, key, "{text}: {message}");
+            assert!(message.contains(words), "{text}: {message}");
+        }
+        // Without parameters braces mean nothing.
+        target("kind = 'exec'\nargv = ['/usr/bin/awk', '{print $1}', '{a}']");
+        target(
+            "kind = 'exec'\nargv = ['/bin/sh', '-c', 'ls \"$1\"', 'sh', '{a}']\nparams.a.pattern = '[a-z]+'",
+        );
+    }
+}

@@ -15,8 +15,9 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::access::{Need, explain, open_to_read, open_unlinked, wrong_type};
 use super::config::{TargetConfigError, absolute_file};
-use super::kind::Settings;
+use super::kind::{Open, Settings};
 use super::opened::{OpenError, Opened, Opening, blocking};
+use super::params::{ParamError, Params};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -43,6 +44,7 @@ impl Settings for Fifo {
     const PROFILE: Profile = Profile::Bulk;
     const MOST_STREAMS: u32 = 1;
     type Raw = Raw;
+    type Bound = Fifo;
 
     fn check(raw: Raw) -> Result<Fifo, TargetConfigError> {
         Ok(Fifo { path: absolute_file("path", raw.path)?, follow_symlinks: raw.follow_symlinks })
@@ -52,16 +54,22 @@ impl Settings for Fifo {
         &[Mode::Ro]
     }
 
-    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
-        let fifo = self.clone();
-        let (fifo, file) = blocking(move || fifo.open_end().map(|file| (fifo, file))).await?;
-        let end = Receiver::from_file(file).map_err(|error| OpenError::system(fifo.path.display(), error))?;
-        Ok(Opened::read_only(Writers { fifo, end }))
+    fn bind(&self, _params: &mut Params<'_>) -> Result<Fifo, ParamError> {
+        Ok(self.clone())
     }
 
     async fn probe(&self) -> Result<String, OpenError> {
         let fifo = self.clone();
         blocking(move || fifo.look()).await
+    }
+}
+
+impl Open for Fifo {
+    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
+        let fifo = self.clone();
+        let (fifo, file) = blocking(move || fifo.open_end().map(|file| (fifo, file))).await?;
+        let end = Receiver::from_file(file).map_err(|error| OpenError::system(fifo.path.display(), error))?;
+        Ok(Opened::read_only(Writers { fifo, end }))
     }
 }
 

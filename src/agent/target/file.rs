@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 
 use super::access::{Need, explain};
 use super::config::{TargetConfigError, absolute_file};
-use super::kind::Settings;
+use super::kind::{Open, Settings};
 use super::opened::{OpenError, Opened, Opening, blocking};
+use super::params::{ParamError, Params};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 use last_lines::start_of_last_lines;
@@ -51,6 +52,7 @@ impl Settings for File {
     const MAX_STREAMS: u32 = 16;
     const PROFILE: Profile = Profile::Bulk;
     type Raw = Raw;
+    type Bound = File;
 
     fn check(raw: Raw) -> Result<File, TargetConfigError> {
         Ok(File {
@@ -64,13 +66,8 @@ impl Settings for File {
         &[Mode::Ro]
     }
 
-    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
-        let settings = self.clone();
-        let (watcher, file, offset) = blocking(move || settings.start()).await?;
-        let (send, files) = mpsc::channel(WAITING_FILES);
-        let tail = Tail::new(file, offset, &watcher, files);
-        tokio::spawn(watcher.run(send));
-        Ok(Opened::read_only(tail))
+    fn bind(&self, _params: &mut Params<'_>) -> Result<File, ParamError> {
+        Ok(self.clone())
     }
 
     async fn probe(&self) -> Result<String, OpenError> {
@@ -82,6 +79,17 @@ impl Settings for File {
             Ok(format!("{} has {bytes} bytes and may be read", settings.path.display()))
         })
         .await
+    }
+}
+
+impl Open for File {
+    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
+        let settings = self.clone();
+        let (watcher, file, offset) = blocking(move || settings.start()).await?;
+        let (send, files) = mpsc::channel(WAITING_FILES);
+        let tail = Tail::new(file, offset, &watcher, files);
+        tokio::spawn(watcher.run(send));
+        Ok(Opened::read_only(tail))
     }
 }
 

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::config::TargetConfigError;
 use super::opened::{OpenError, Opened, Opening};
+use super::params::{ParamError, Params};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -19,15 +20,33 @@ pub(super) trait Settings: Sized {
     const PROFILE: Profile;
     /// The kind's own keys, as they are written. Must refuse unknown fields.
     type Raw: DeserializeOwned;
+    /// What is opened: these settings with a grant's parameters in their places.
+    type Bound: Open;
 
     fn check(raw: Self::Raw) -> Result<Self, TargetConfigError>;
 
     /// What the target can be opened for; the first is the default.
     fn modes(&self) -> &'static [Mode];
 
-    async fn open(&self, opening: Opening) -> Result<Opened, OpenError>;
+    /// Names of the parameters that a grant may have.
+    fn params(&self) -> Vec<String> {
+        vec![]
+    }
+
+    /// Whether a terminal stands behind it.
+    fn is_terminal(&self) -> bool {
+        false
+    }
+
+    /// Takes the parameters that have a place here; what is left is refused by the caller.
+    fn bind(&self, params: &mut Params<'_>) -> Result<Self::Bound, ParamError>;
 
     async fn probe(&self) -> Result<String, OpenError>;
+}
+
+/// Settings with nothing left open.
+pub(super) trait Open {
+    async fn open(&self, opening: Opening) -> Result<Opened, OpenError>;
 }
 
 /// An enum and not a trait object: settings can be compared, and futures need no box.
@@ -36,11 +55,16 @@ macro_rules! kinds {
         mod all {
             use super::*;
             use super::config::{self, Limits};
-            use super::kind::Settings;
+            use super::kind::{Open, Settings};
+            use super::params::{ParamError, Params};
 
             /// One of the kinds, with its checked settings.
             #[derive(Clone, Debug, PartialEq)]
             pub(in crate::agent::target) enum Kind { $($variant($settings)),+ }
+
+            /// One of the kinds, with nothing left open.
+            #[derive(Clone, Debug)]
+            pub(in crate::agent::target) enum Bound { $($variant(<$settings as Settings>::Bound)),+ }
 
             impl Kind {
                 /// Names of all kinds.
@@ -63,15 +87,32 @@ macro_rules! kinds {
                     match self { $(Kind::$variant(_) => <$settings>::NAME),+ }
                 }
 
-                pub(in crate::agent::target) async fn open(
+                pub(in crate::agent::target) fn params(&self) -> Vec<String> {
+                    match self { $(Kind::$variant(settings) => settings.params()),+ }
+                }
+
+                pub(in crate::agent::target) fn is_terminal(&self) -> bool {
+                    match self { $(Kind::$variant(settings) => settings.is_terminal()),+ }
+                }
+
+                pub(in crate::agent::target) fn bind(
                     &self,
-                    opening: Opening,
-                ) -> Result<Opened, OpenError> {
-                    match self { $(Kind::$variant(settings) => settings.open(opening).await),+ }
+                    params: &mut Params<'_>,
+                ) -> Result<Bound, ParamError> {
+                    match self { $(Kind::$variant(settings) => settings.bind(params).map(Bound::$variant)),+ }
                 }
 
                 pub(in crate::agent::target) async fn probe(&self) -> Result<String, OpenError> {
                     match self { $(Kind::$variant(settings) => settings.probe().await),+ }
+                }
+            }
+
+            impl Bound {
+                pub(in crate::agent::target) async fn open(
+                    &self,
+                    opening: Opening,
+                ) -> Result<Opened, OpenError> {
+                    match self { $(Bound::$variant(bound) => bound.open(opening).await),+ }
                 }
             }
         }

@@ -12,8 +12,10 @@ use serde::Deserialize;
 
 use super::config::{TargetConfigError, without_nul};
 use super::display::Display;
-use super::kind::Settings;
+use super::kind::{Open, Settings};
+use super::names::Names;
 use super::opened::{OpenError, Opened, Opening};
+use super::params::{ParamError, Params};
 use super::unix::{both_ways, socket_path};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -23,11 +25,14 @@ use graphics::Client;
 /// The machines that the whole host runs, not those of one user.
 const URI: &str = "qemu:///system";
 
+/// The parameter that picks a machine.
+const PARAM: &str = "domain";
+
 /// As written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
-    domains: Vec<String>,
+    domains: Names,
     uuids: Option<Vec<String>>,
     display: Option<Display>,
     socket: Option<PathBuf>,
@@ -39,7 +44,7 @@ pub(super) struct Raw {
 /// Checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Libvirt {
-    domains: Vec<String>,
+    domains: Names,
     client: Client,
 }
 
@@ -49,6 +54,7 @@ impl Settings for Libvirt {
     const MAX_STREAMS: u32 = 8;
     const PROFILE: Profile = Profile::Interactive;
     type Raw = Raw;
+    type Bound = Machine;
 
     fn check(raw: Raw) -> Result<Libvirt, TargetConfigError> {
         let wrong = |key: &str, message: String| TargetConfigError::at(key, message);
@@ -68,11 +74,36 @@ impl Settings for Libvirt {
         &[Mode::Rw]
     }
 
-    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
-        self.client.open_graphics(&self.domains[0]).await.map(both_ways)
+    fn params(&self) -> Vec<String> {
+        self.domains.wants(PARAM)
+    }
+
+    fn bind(&self, params: &mut Params<'_>) -> Result<Machine, ParamError> {
+        let name = self.domains.pick(PARAM, params)?;
+        Ok(Machine { name, client: self.client.clone() })
     }
 
     async fn probe(&self) -> Result<String, OpenError> {
-        self.client.look(&self.domains[0]).await
+        match self.domains.only() {
+            Some(name) => self.client.look(name).await,
+            None => self
+                .client
+                .connect()
+                .await
+                .map(|_| format!("libvirt lets this user open {}", self.client.uri)),
+        }
+    }
+}
+
+/// One of the machines.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    name: String,
+    client: Client,
+}
+
+impl Open for Machine {
+    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
+        self.client.open_graphics(&self.name).await.map(both_ways)
     }
 }

@@ -11,14 +11,18 @@ mod fifo;
 mod file;
 mod kind;
 mod libvirt;
+mod names;
 mod opened;
+mod params;
 mod passing;
+mod program;
 mod qmp;
 mod tcp;
 #[cfg(test)]
 pub(in crate::agent) mod testing;
 mod unix;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::protocol::command::TargetInfo;
@@ -28,7 +32,9 @@ use crate::protocol::profile::Profile;
 
 pub use config::TargetConfigError;
 use opened::Opening;
-pub use opened::{Input, OpenError, Opened, Output, Process, Window};
+pub use opened::{Ask, Input, OpenError, Opened, Output, Process, Window};
+pub use params::ParamError;
+use params::Params;
 
 /// One thing on this host that may be opened, as its owner described it.
 ///
@@ -73,9 +79,50 @@ impl Target {
             kind: self.kind_name().to_owned(),
             title: self.title.clone(),
             modes: self.modes.clone(),
+            params: self.kind.params(),
+            terminal: self.kind.is_terminal(),
         }
     }
 
+    /// Fills in a grant's parameters: only what comes out of it can be opened.
+    ///
+    /// # Errors
+    /// The first parameter that is unknown, missing or against its rule.
+    pub fn bind(&self, params: &BTreeMap<String, String>) -> Result<Bound, ParamError> {
+        let mut params = Params::new(params);
+        let kind = self.kind.bind(&mut params)?;
+        params.finish()?;
+        let Target { modes, open_timeout, profile, .. } = self;
+        Ok(Bound {
+            kind,
+            modes: modes.clone(),
+            open_timeout: *open_timeout,
+            profile: *profile,
+            name: self.kind_name(),
+        })
+    }
+
+    /// Looks whether the target could be opened, and says what was found. Runs nothing, takes
+    /// no byte from anybody; sockets are connected and closed.
+    ///
+    /// # Errors
+    /// As for [`Target::open`].
+    pub async fn probe(&self) -> Result<String, OpenError> {
+        in_time(self.open_timeout, self.kind_name(), self.kind.probe()).await
+    }
+}
+
+/// A target with a grant's parameters in their places.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    kind: all::Bound,
+    modes: Vec<Mode>,
+    open_timeout: Duration,
+    profile: Profile,
+    name: &'static str,
+}
+
+impl Bound {
     /// Opens the target. Kinds without a terminal ignore `window`.
     ///
     /// # Errors
@@ -87,26 +134,22 @@ impl Target {
             let message = format!("mode {mode} is not among the modes of this target");
             return Err(OpenError { end: End::NotAllowed, message });
         }
-        self.in_time(self.kind.open(Opening { mode, window, profile: self.profile })).await
+        let opening = Opening { mode, window, profile: self.profile };
+        in_time(self.open_timeout, self.name, self.kind.open(opening)).await
     }
+}
 
-    /// Looks whether the target could be opened, and says what was found. Runs nothing, takes
-    /// no byte from anybody; sockets are connected and closed.
-    ///
-    /// # Errors
-    /// As for [`Target::open`].
-    pub async fn probe(&self) -> Result<String, OpenError> {
-        self.in_time(self.kind.probe()).await
-    }
-
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, OpenError>>) -> Result<T, OpenError> {
-        match tokio::time::timeout(self.open_timeout, work).await {
-            Ok(done) => done,
-            Err(_) => {
-                let limit = humantime_serde::re::humantime::format_duration(self.open_timeout);
-                let message = format!("the {} target did not open in {limit}", self.kind_name());
-                Err(OpenError { end: End::TargetTimeout, message })
-            }
+async fn in_time<T>(
+    limit: Duration,
+    kind: &str,
+    work: impl Future<Output = Result<T, OpenError>>,
+) -> Result<T, OpenError> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => {
+            let limit = humantime_serde::re::humantime::format_duration(limit);
+            let message = format!("the {kind} target did not open in {limit}");
+            Err(OpenError { end: End::TargetTimeout, message })
         }
     }
 }

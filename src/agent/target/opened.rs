@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
+use crate::protocol::control::Signal;
 use crate::protocol::end::End;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -35,8 +36,8 @@ pub struct Opened {
     pub output: Output,
     /// Where the client's bytes go; `None` for what is opened read only.
     pub input: Option<Input>,
-    /// Set for terminals: takes the client's window size.
-    pub resize: Option<Box<dyn Fn(Window) + Send + Sync>>,
+    /// What else a client may ask for, besides bytes.
+    pub asked: Asked,
     /// Set where a process stands behind the target.
     pub process: Option<Process>,
     /// Whether the target can go on listening after its own end of file (sockets).
@@ -46,7 +47,46 @@ pub struct Opened {
 impl Opened {
     /// A target that only speaks.
     pub(super) fn read_only(output: impl AsyncRead + Send + Unpin + 'static) -> Opened {
-        Opened { output: Box::new(output), input: None, resize: None, process: None, half_close: false }
+        Opened {
+            output: Box::new(output),
+            input: None,
+            asked: Box::new(cannot),
+            process: None,
+            half_close: false,
+        }
+    }
+}
+
+/// What a client may ask of an opened target besides bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The terminal has this size now.
+    Resize(Window),
+    /// A signal for what runs in the foreground.
+    Signal(Signal),
+    /// Say nothing for a while.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Say only the lines that match, or only those that do not.
+    Filter {
+        /// A regular expression; empty for every line.
+        pattern: String,
+        /// Those that do not.
+        invert: bool,
+    },
+    /// Begin anew with what was written since then, in seconds since 1970.
+    Since(u64),
+}
+
+/// Does what was asked, or says why not. Never waits: what takes time goes on behind it.
+pub type Asked = Box<dyn Fn(Ask) -> Result<(), String> + Send + Sync>;
+
+/// The answer to what a target has no use for. Every client tells its window's size unasked.
+pub(super) fn cannot(ask: Ask) -> Result<(), String> {
+    match ask {
+        Ask::Resize(_) => Ok(()),
+        _ => Err("this target cannot do that".to_owned()),
     }
 }
 
@@ -63,7 +103,7 @@ pub struct Window {
 /// SIGHUP at once, SIGKILL for what is still there two seconds later.
 pub struct Process {
     pub(super) status: watch::Receiver<Option<i32>>,
-    pub(super) _ends_when_dropped: DropGuard,
+    pub(super) _ends_when_dropped: Option<DropGuard>,
 }
 
 /// What a shell says of a process that SIGKILL ended.

@@ -14,9 +14,10 @@ use tokio::net::UnixStream;
 use super::access::{Need, explain};
 use super::config::TargetConfigError;
 use super::display::Display;
-use super::kind::Settings;
+use super::kind::{Open, Settings};
 use super::libvirt::Uuid;
 use super::opened::{OpenError, Opened, Opening, blocking};
+use super::params::{ParamError, Params};
 use super::passing;
 use super::unix::{both_ways, connect, socket_path};
 use crate::protocol::mode::Mode;
@@ -62,6 +63,7 @@ impl Settings for Qmp {
     const MAX_STREAMS: u32 = 8;
     const PROFILE: Profile = Profile::Interactive;
     type Raw = Raw;
+    type Bound = Qmp;
 
     fn check(raw: Raw) -> Result<Qmp, TargetConfigError> {
         let uuid = raw.uuid.map(|uuid| uuid.parse()).transpose();
@@ -77,6 +79,17 @@ impl Settings for Qmp {
         &[Mode::Rw]
     }
 
+    fn bind(&self, _params: &mut Params<'_>) -> Result<Qmp, ParamError> {
+        Ok(self.clone())
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        self.monitor().await?;
+        Ok(format!("the monitor at {} answers", self.path.display()))
+    }
+}
+
+impl Open for Qmp {
     async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
         let mut monitor = self.monitor().await?;
         let failed = |error| self.failed(error);
@@ -91,11 +104,6 @@ impl Settings for Qmp {
             return Err(self.no_display(error));
         }
         Ok(both_ways(kept))
-    }
-
-    async fn probe(&self) -> Result<String, OpenError> {
-        self.monitor().await?;
-        Ok(format!("the monitor at {} answers", self.path.display()))
     }
 }
 

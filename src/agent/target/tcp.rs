@@ -7,8 +7,9 @@ use serde::Deserialize;
 use tokio::net::{TcpStream, lookup_host};
 
 use super::config::TargetConfigError;
-use super::kind::Settings;
+use super::kind::{Open, Settings};
 use super::opened::{OpenError, Opened, Opening};
+use super::params::{ParamError, Params};
 use crate::link::socket;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -36,6 +37,7 @@ impl Settings for Tcp {
     const MAX_STREAMS: u32 = 8;
     const PROFILE: Profile = Profile::Interactive;
     type Raw = Raw;
+    type Bound = Tcp;
 
     fn check(raw: Raw) -> Result<Tcp, TargetConfigError> {
         let wrong = |message: String| Err(TargetConfigError::at("address", message));
@@ -58,6 +60,16 @@ impl Settings for Tcp {
         &[Mode::Rw, Mode::Ro]
     }
 
+    fn bind(&self, _params: &mut Params<'_>) -> Result<Tcp, ParamError> {
+        Ok(self.clone())
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        self.connect(Profile::default()).await.map(|_| format!("connected to {} and closed", self.address))
+    }
+}
+
+impl Open for Tcp {
     async fn open(&self, opening: Opening) -> Result<Opened, OpenError> {
         let stream = self.connect(opening.profile).await?;
         if opening.mode == Mode::Ro {
@@ -66,10 +78,6 @@ impl Settings for Tcp {
         }
         let (output, input) = stream.into_split();
         Ok(Opened { input: Some(Box::new(input)), half_close: true, ..Opened::read_only(output) })
-    }
-
-    async fn probe(&self) -> Result<String, OpenError> {
-        self.connect(Profile::default()).await.map(|_| format!("connected to {} and closed", self.address))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::Target;
+use super::{OpenError, Opened, Target, Window};
+use crate::protocol::mode::Mode;
 
 /// A target from the text of its table.
 pub(super) fn target(text: &str) -> Target {
@@ -17,4 +18,11 @@ pub(in crate::agent) fn target_named(name: &str, text: &str) -> Target {
 /// Fails instead of hanging.
 pub(super) async fn in_time<F: Future>(work: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(20), work).await.expect("took too long")
+}
+
+impl Target {
+    /// Opens a target that needs no parameters.
+    pub(super) async fn open(&self, mode: Mode, window: Option<Window>) -> Result<Opened, OpenError> {
+        self.bind(&[].into()).unwrap().open(mode, window).await
+    }
 }

@@ -9,8 +9,9 @@ use tokio::net::UnixStream;
 
 use super::access::{Need, explain};
 use super::config::{TargetConfigError, absolute_file};
-use super::kind::Settings;
+use super::kind::{Open, Settings};
 use super::opened::{OpenError, Opened, Opening, blocking};
+use super::params::{ParamError, Params};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -40,6 +41,7 @@ impl Settings for Unix {
     const MAX_STREAMS: u32 = 8;
     const PROFILE: Profile = Profile::Interactive;
     type Raw = Raw;
+    type Bound = Unix;
 
     fn check(raw: Raw) -> Result<Unix, TargetConfigError> {
         Ok(Unix { path: socket_path("path", raw.path)? })
@@ -49,6 +51,16 @@ impl Settings for Unix {
         &[Mode::Rw, Mode::Ro]
     }
 
+    fn bind(&self, _params: &mut Params<'_>) -> Result<Unix, ParamError> {
+        Ok(self.clone())
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        self.connect().await.map(|_| format!("connected to {} and closed", self.path.display()))
+    }
+}
+
+impl Open for Unix {
     async fn open(&self, Opening { mode, .. }: Opening) -> Result<Opened, OpenError> {
         let stream = self.connect().await?;
         if mode == Mode::Ro {
@@ -56,10 +68,6 @@ impl Settings for Unix {
             return Ok(Opened::read_only(stream));
         }
         Ok(both_ways(stream))
-    }
-
-    async fn probe(&self) -> Result<String, OpenError> {
-        self.connect().await.map(|_| format!("connected to {} and closed", self.path.display()))
     }
 }
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::agent::target::testing::{in_time, target};
-use crate::agent::target::{Opened, Output, Window};
+use crate::agent::target::{Ask, Opened, Output, Window};
+use crate::protocol::control::Signal;
 use crate::protocol::mode::Mode;
 
 async fn open(mode: Mode, argv: &[&str], more: &str) -> Opened {
@@ -64,7 +65,7 @@ async fn pids(output: &mut Output, count: usize) -> Vec<i32> {
 #[tokio::test]
 async fn output_and_errors_come_in_order_and_then_the_status() {
     let mut opened = sh(Mode::Ro, "echo one; echo two >&2; echo three; exit 7", "").await;
-    assert!(opened.input.is_none() && opened.resize.is_none());
+    assert!(opened.input.is_none());
     assert_eq!(everything(&mut opened.output).await, "one\ntwo\nthree\n");
     assert_eq!(exit(&mut opened).await, 7);
     assert_eq!(exit(&mut opened).await, 7);
@@ -148,8 +149,8 @@ async fn a_terminal_echoes_is_resized_and_has_a_status() {
     let said = until(&mut opened.output, "xterm-256color").await;
     assert!(said.contains("stty size") && said.contains("24 80\r\n"), "{said}");
     assert!(said.contains("/dev/pts/"), "{said}");
-    opened.resize.as_ref().unwrap()(Window { cols: 132, rows: 50 });
-    opened.resize.as_ref().unwrap()(Window { cols: 0, rows: 0 });
+    (opened.asked)(Ask::Resize(Window { cols: 132, rows: 50 })).unwrap();
+    (opened.asked)(Ask::Resize(Window { cols: 0, rows: 0 })).unwrap();
     input.write_all(b"stty size; exit 7\n").await.unwrap();
     assert!(everything(&mut opened.output).await.contains("50 132\r\n"));
     assert_eq!(exit(&mut opened).await, 7);
@@ -275,4 +276,53 @@ async fn a_program_that_cannot_run_is_told_before_it_is_tried() {
     assert_eq!(in_time(target.probe()).await.unwrap(), "/bin/sh is there and may be run");
     let error = in_time(target.open(Mode::Rw, None)).await.err().unwrap();
     assert_eq!(error.end, crate::protocol::end::End::NotAllowed);
+}
+
+#[tokio::test]
+async fn signals_go_to_the_foreground_and_only_of_those_who_may_write() {
+    let script = "trap 'echo int; exit 3' INT; echo up; while :; do sleep 0.05; done";
+    let mut opened = sh(Mode::Rw, script, "").await;
+    until(&mut opened.output, "up\n").await;
+    (opened.asked)(Ask::Signal(Signal::Int)).unwrap();
+    assert_eq!(until(&mut opened.output, "int\n").await, "int\n");
+    assert_eq!(exit(&mut opened).await, 3);
+    // It has ended: nobody else gets what comes too late.
+    (opened.asked)(Ask::Signal(Signal::Kill)).unwrap();
+
+    // In a terminal a shell's job is in the foreground, not the shell.
+    let script =
+        "set -m; (trap 'echo heard; exit 4' TERM; echo up; while :; do sleep 0.05; done); echo status $?";
+    let mut opened = sh(Mode::Rw, script, "pty = true").await;
+    until(&mut opened.output, "up\r\n").await;
+    (opened.asked)(Ask::Signal(Signal::Term)).unwrap();
+    assert_eq!(everything(&mut opened.output).await, "heard\r\nstatus 4\r\n");
+
+    let watched = sh(Mode::Ro, "sleep 60", "").await;
+    assert!((watched.asked)(Ask::Signal(Signal::Kill)).unwrap_err().contains("reading only"));
+    assert!((watched.asked)(Ask::Pause).unwrap_err().contains("cannot"));
+}
+
+#[tokio::test]
+async fn a_program_whose_time_is_over_is_ended() {
+    let mut opened = sh(Mode::Ro, "echo up; trap '' HUP; sleep 60", "timeout = '100ms'").await;
+    assert_eq!(everything(&mut opened.output).await, "up\n");
+    assert_eq!(exit(&mut opened).await, 124);
+}
+
+/// As root only: nobody else may run programs as somebody.
+#[tokio::test]
+async fn a_program_runs_as_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let script =
+        "id -un; id -G; grep -E '^(Uid|Gid|CapEff)' /proc/self/status; exec 3<>$(tty) && echo opened";
+    let mut opened = sh(Mode::Ro, script, "user = 'nobody'\npty = true").await;
+    let said = everything(&mut opened.output).await.replace("\r", "");
+    let expected = "nobody\n65534\nUid:\t65534\t65534\t65534\t65534\nGid:\t65534\t65534\t65534\t65534\n\
+                    CapEff:\t0000000000000000\nopened\n";
+    assert_eq!(said, expected);
+    let unknown = target("kind = 'exec'\nargv = ['/bin/true']\nuser = 'no-such-user'");
+    let error = in_time(unknown.open(Mode::Rw, None)).await.err().unwrap();
+    assert_eq!(error.message, "there is no user no-such-user on this host");
 }

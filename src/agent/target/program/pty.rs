@@ -10,6 +10,7 @@ use nix::libc;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr};
+use nix::unistd::{Pid, tcgetpgrp};
 use tokio::io::unix::AsyncFd;
 
 use crate::agent::target::opened::Window;
@@ -51,6 +52,11 @@ impl Pty {
             // A terminal that is gone needs no size.
             let _ = set_window(self.0.get_ref(), window);
         }
+    }
+
+    /// The process group that keys go to.
+    pub(super) fn foreground(&self) -> Option<Pid> {
+        tcgetpgrp(self.0.get_ref()).ok().filter(|group| group.as_raw() > 0)
     }
 
     /// What says "end of input" to the program, when `is_line_begun` tells whether the last thing

@@ -3,16 +3,20 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::identity::Identity;
 use super::members::{Pidfd, members};
+use crate::protocol::control;
 
 /// Time between SIGHUP and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -27,25 +31,67 @@ const KILL_ROUNDS: usize = 5;
 const HURRIED_ROUNDS: usize = 50;
 const HURRIED_PAUSE: Duration = Duration::from_millis(2);
 
+/// What a shell's timeout(1) says of a program whose time was over.
+const TIMED_OUT: i32 = 124;
+
 /// The first process of a session. Killed with its whole session if it is dropped unsupervised.
 pub(super) struct Leader {
     child: Child,
     pidfd: Pidfd,
+    foreground: Foreground,
     is_reaped: bool,
+}
+
+/// Where signals of the client go. The number means this session and no other until it is reaped.
+#[derive(Clone)]
+pub(super) struct Foreground(Arc<Mutex<Option<Pid>>>);
+
+impl Foreground {
+    /// Signals a process group of the session: `group`, else the leader's own. One that has ended hears nothing.
+    pub(super) fn signal(&self, signal: control::Signal, group: Option<Pid>) {
+        let Some(leader) = *self.lock() else { return };
+        let signal = match signal {
+            control::Signal::Hup => Signal::SIGHUP,
+            control::Signal::Int => Signal::SIGINT,
+            control::Signal::Quit => Signal::SIGQUIT,
+            control::Signal::Kill => Signal::SIGKILL,
+            control::Signal::Term => Signal::SIGTERM,
+            control::Signal::Usr1 => Signal::SIGUSR1,
+            control::Signal::Usr2 => Signal::SIGUSR2,
+            control::Signal::Tstp => Signal::SIGTSTP,
+            control::Signal::Cont => Signal::SIGCONT,
+        };
+        // Fails for what has gone, and for what is another user's (sudo).
+        let _ = killpg(group.unwrap_or(leader), signal);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Leader {
     /// Starts `command`; with `is_terminal` its standard input becomes its controlling terminal.
-    pub(super) fn start(mut command: Command, is_terminal: bool) -> io::Result<Leader> {
+    pub(super) fn start(
+        mut command: Command,
+        is_terminal: bool,
+        identity: Option<Identity>,
+    ) -> io::Result<Leader> {
         // SAFETY: between fork and exec only async-signal-safe calls are allowed
         // (signal-safety(7)); `begin_session` makes system calls only and allocates nothing.
         #[allow(unsafe_code)]
         unsafe {
-            command.pre_exec(move || begin_session(is_terminal));
+            command.pre_exec(move || {
+                begin_session(is_terminal)?;
+                identity.as_ref().map_or(Ok(()), Identity::assume)
+            });
         }
         let mut child = command.spawn()?;
         match Pidfd::open(session_of(&child)) {
-            Ok(pidfd) => Ok(Leader { child, pidfd, is_reaped: false }),
+            Ok(pidfd) => {
+                let foreground = Foreground(Arc::new(Mutex::new(Some(Pid::from_raw(session_of(&child))))));
+                Ok(Leader { child, pidfd, foreground, is_reaped: false })
+            }
             Err(error) => {
                 // Without it the child cannot be watched; both can only fail if it is gone.
                 let _ = child.kill();
@@ -55,20 +101,30 @@ impl Leader {
         }
     }
 
-    /// Waits for the end of the program, or for its stream to be dropped, and ends the session.
+    pub(super) fn foreground(&self) -> Foreground {
+        self.foreground.clone()
+    }
+
+    /// Waits for the end of the program, of its time, or of its stream, and ends the session.
     pub(super) async fn supervise(
         mut self,
+        timeout: Option<Duration>,
         dropped: CancellationToken,
         over: CancellationToken,
         status: watch::Sender<Option<i32>>,
     ) {
+        let mut is_too_late = false;
         tokio::select! {
             () = self.pidfd.ended() => {}
             () = dropped.cancelled() => self.end_session().await,
+            () = time_is_over(timeout) => {
+                is_too_late = true;
+                self.end_session().await;
+            }
         }
         // A process that SIGKILL does not end (another user's, or one in the kernel) is waited for.
         self.pidfd.ended().await;
-        let code = self.status();
+        let code = if is_too_late { TIMED_OUT } else { self.status() };
         over.cancel();
         // Fails where nobody wants to know.
         let _ = status.send(Some(code));
@@ -123,6 +179,7 @@ impl Leader {
     }
 
     fn reap(&mut self) {
+        *self.foreground.lock() = None;
         self.is_reaped = self.child.wait().is_ok();
     }
 }
@@ -132,6 +189,7 @@ impl Drop for Leader {
         if self.is_reaped {
             return;
         }
+        *self.foreground.lock() = None;
         // The runtime is going down, or opening took too long: there is no time for manners.
         for _ in 0..HURRIED_ROUNDS {
             let left = members(session_of(&self.child));
@@ -143,6 +201,13 @@ impl Drop for Leader {
         }
         // Not waited for: what could not be killed would hold up the whole program.
         let _ = self.child.try_wait();
+    }
+}
+
+async fn time_is_over(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,0 +1,203 @@
+//! A program that runs for one stream, on pipes or on a terminal of its own: started without a shell,
+//! in a session that ends with the stream.
+
+mod identity;
+mod input;
+mod leader;
+mod members;
+mod output;
+mod pty;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::unistd::{AccessFlags, access};
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::access::{Need, explain, wrong_type};
+use super::kind::Open;
+use super::opened::{Ask, OpenError, Opened, Opening, Process, Window, blocking, cannot};
+use crate::protocol::mode::Mode;
+use identity::Identity;
+use input::{PipeInput, PtyInput};
+use leader::{Foreground, Leader};
+use output::ExecOutput;
+use pty::Pty;
+
+/// Where programs look for others: that of systemd for its services.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The size of a terminal until its client tells one: that of a VT100.
+const WINDOW: Window = Window { cols: 80, rows: 24 };
+
+/// What is run, to the last argument.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Program {
+    pub(super) path: PathBuf,
+    pub(super) arguments: Vec<String>,
+    pub(super) pty: bool,
+    /// Set over the few variables that every program gets.
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) cwd: PathBuf,
+    /// Somebody else than the agent itself.
+    pub(super) user: Option<String>,
+    /// The program is ended after so long.
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Program {
+    /// A program as the agent would run it for itself.
+    pub(super) fn new(path: impl Into<PathBuf>, arguments: Vec<String>, pty: bool) -> Program {
+        let cwd = PathBuf::from("/");
+        Program { path: path.into(), arguments, pty, env: BTreeMap::new(), cwd, user: None, timeout: None }
+    }
+
+    /// Looks whether it could be run.
+    pub(super) async fn probe(&self) -> Result<String, OpenError> {
+        let program = self.clone();
+        blocking(move || {
+            program.look()?;
+            Ok(format!("{} is there and may be run", program.path.display()))
+        })
+        .await
+    }
+
+    fn start(&self, mode: Mode, window: Window) -> Result<Started, OpenError> {
+        let identity = self.look()?;
+        let started = match self.pty {
+            true => self.on_terminal(mode, window, identity),
+            false => self.on_pipes(mode, identity),
+        };
+        started.map_err(|error| OpenError::system(format_args!("starting {}", self.path.display()), error))
+    }
+
+    /// Looks what would fail, in words that are better than those of execve(2).
+    fn look(&self) -> Result<Option<Identity>, OpenError> {
+        let failed = |path: &Path, error: io::Error| explain(path, Need::Run, &error);
+        let program = fs::metadata(&self.path).map_err(|error| failed(&self.path, error))?;
+        if !program.is_file() {
+            return Err(wrong_type(&self.path, "a program", &program));
+        }
+        access(&self.path, AccessFlags::X_OK).map_err(|error| failed(&self.path, error.into()))?;
+        let cwd = fs::metadata(&self.cwd).map_err(|error| failed(&self.cwd, error))?;
+        match cwd.is_dir() {
+            true => Ok(self.user.as_deref().map(Identity::of).transpose()?.flatten()),
+            false => Err(wrong_type(&self.cwd, "a directory to run in", &cwd)),
+        }
+    }
+
+    fn on_terminal(&self, mode: Mode, window: Window, identity: Option<Identity>) -> io::Result<Started> {
+        let (master, slave) = pty::open(window)?;
+        if let Some(identity) = &identity {
+            identity.own(&slave)?;
+        }
+        let mut command = self.command();
+        command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
+        let ends = Ends::Terminal { master, is_rw: mode == Mode::Rw };
+        let leader = Leader::start(command, true, identity)?;
+        Ok(Started { leader, ends, mode, timeout: self.timeout })
+    }
+
+    fn on_pipes(&self, mode: Mode, identity: Option<Identity>) -> io::Result<Started> {
+        let mut command = self.command();
+        let (output, stdout) = io::pipe()?;
+        // One pipe for both, so that their order is kept.
+        command.stdout(stdout.try_clone()?).stderr(stdout);
+        let input = match mode {
+            Mode::Ro => {
+                command.stdin(Stdio::null());
+                None
+            }
+            Mode::Rw => {
+                let (stdin, input) = io::pipe()?;
+                command.stdin(stdin);
+                Some(input.into())
+            }
+        };
+        let ends = Ends::Pipes { output: output.into(), input };
+        let leader = Leader::start(command, false, identity)?;
+        Ok(Started { leader, ends, mode, timeout: self.timeout })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).current_dir(&self.cwd).env_clear();
+        command.env("PATH", PATH).env("LANG", "C.UTF-8");
+        if self.pty {
+            command.env("TERM", "xterm-256color");
+        }
+        command.envs(&self.env);
+        command
+    }
+}
+
+impl Open for Program {
+    async fn open(&self, Opening { mode, window, .. }: Opening) -> Result<Opened, OpenError> {
+        let program = self.clone();
+        // fork(2) copies the page tables, and a program may lie on a disk that is asleep.
+        let started = blocking(move || program.start(mode, window.unwrap_or(WINDOW))).await?;
+        started.opened().map_err(|error| OpenError::system(self.path.display(), error))
+    }
+}
+
+/// A program that runs, and our ends of what it reads and writes.
+struct Started {
+    leader: Leader,
+    ends: Ends,
+    mode: Mode,
+    timeout: Option<Duration>,
+}
+
+enum Ends {
+    Terminal { master: OwnedFd, is_rw: bool },
+    Pipes { output: OwnedFd, input: Option<OwnedFd> },
+}
+
+impl Started {
+    fn opened(self) -> io::Result<Opened> {
+        let over = CancellationToken::new();
+        let foreground = self.leader.foreground();
+        let (mut opened, pty) = match self.ends {
+            Ends::Terminal { master, is_rw } => {
+                let pty = Pty::new(master)?;
+                let mut opened = Opened::read_only(ExecOutput::new(pty.clone(), over.clone()));
+                opened.input = is_rw.then(|| Box::new(PtyInput::new(pty.clone())) as _);
+                (opened, Some(pty))
+            }
+            Ends::Pipes { output, input } => {
+                let mut opened = Opened::read_only(ExecOutput::new(output::pipe(output)?, over.clone()));
+                if let Some(input) = input {
+                    opened.input = Some(Box::new(PipeInput::new(pipe::Sender::from_owned_fd(input)?)));
+                }
+                (opened, None)
+            }
+        };
+        let mode = self.mode;
+        opened.asked = Box::new(move |ask| asked(&ask, mode, pty.as_ref(), &foreground));
+        let dropped = CancellationToken::new();
+        let (send, status) = watch::channel(None);
+        tokio::spawn(self.leader.supervise(self.timeout, dropped.clone(), over, send));
+        opened.process = Some(Process { status, _ends_when_dropped: Some(dropped.drop_guard()) });
+        Ok(opened)
+    }
+}
+
+fn asked(ask: &Ask, mode: Mode, pty: Option<&Pty>, foreground: &Foreground) -> Result<(), String> {
+    match (ask, pty) {
+        (Ask::Resize(window), Some(pty)) => pty.resize(*window),
+        (Ask::Signal(_), _) if mode == Mode::Ro => return Err("this stream is for reading only".to_owned()),
+        (Ask::Signal(signal), pty) => foreground.signal(*signal, pty.and_then(Pty::foreground)),
+        _ => return cannot(ask.clone()),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
