@@ -1,14 +1,13 @@
 //! The screen of a QEMU that nothing manages: its monitor is given one end of a new pair of sockets,
 //! and the stream gets the other, so the machine needs no port and no path for its display.
 
-use std::io;
-use std::os::fd::AsFd;
+mod monitor;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use serde_json::json;
 use tokio::net::UnixStream;
 
 use super::access::{Need, explain};
@@ -18,20 +17,14 @@ use super::kind::{Open, Settings};
 use super::libvirt::Uuid;
 use super::opened::{OpenError, Opened, Opening, blocking};
 use super::params::{ParamError, Params};
-use super::passing;
 use super::unix::{both_ways, connect, socket_path};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
+use monitor::{Monitor, MonitorError};
 
 /// How long a monitor may be another's until that is said. It is another stream's for a moment when
 /// a SPICE client opens all its channels at once.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// Bytes of a line at most. QEMU's answers to what is asked here have a hundred.
-const MAX_LINE: u64 = 64 << 10;
-
-/// Events that may come before an answer.
-const MAX_EVENTS: usize = 1024;
 
 /// What the descriptor is called until QEMU has made it a client's.
 const NAME: &str = "stream-agent";
@@ -117,7 +110,7 @@ impl Qmp {
                 return blocking(move || Err(explain(&path, Need::Connect, &error))).await;
             }
         };
-        let mut monitor = Monitor(BufReader::new(stream));
+        let mut monitor = Monitor::new(stream);
         match tokio::time::timeout(BUSY, monitor.greeting()).await {
             Ok(greeted) => greeted.map_err(|error| self.failed(error))?,
             Err(_) => {
@@ -165,68 +158,4 @@ impl Qmp {
             self.display
         ))
     }
-}
-
-/// Why the monitor did not do what it was told.
-enum MonitorError {
-    Connection(io::Error),
-    Refused(String),
-}
-
-impl From<io::Error> for MonitorError {
-    fn from(error: io::Error) -> MonitorError {
-        MonitorError::Connection(error)
-    }
-}
-
-struct Monitor(BufReader<UnixStream>);
-
-impl Monitor {
-    async fn greeting(&mut self) -> Result<(), MonitorError> {
-        if self.line().await?.get("QMP").is_none() {
-            return Err(invalid("it greets otherwise").into());
-        }
-        self.ask("qmp_capabilities", json!({})).await.map(drop)
-    }
-
-    async fn ask(&mut self, command: &str, arguments: Value) -> Result<Value, MonitorError> {
-        let mut line = json!({ "execute": command, "arguments": arguments }).to_string();
-        line.push('\n');
-        self.0.write_all(line.as_bytes()).await?;
-        self.answer().await
-    }
-
-    /// A command with a descriptor.
-    async fn pass(&mut self, command: &Value, descriptor: &impl AsFd) -> Result<(), MonitorError> {
-        let line = format!("{command}\n");
-        passing::send(self.0.get_mut(), line.as_bytes(), descriptor.as_fd()).await?;
-        self.answer().await.map(drop)
-    }
-
-    async fn answer(&mut self) -> Result<Value, MonitorError> {
-        for _ in 0..MAX_EVENTS {
-            let mut line = self.line().await?;
-            if let Some(answer) = line.get_mut("return") {
-                return Ok(answer.take());
-            }
-            if let Some(error) = line.get("error") {
-                return Err(MonitorError::Refused(error["desc"].as_str().unwrap_or("no reason").to_owned()));
-            }
-        }
-        Err(invalid("it tells of events and gives no answer").into())
-    }
-
-    async fn line(&mut self) -> io::Result<Value> {
-        let mut line = Vec::new();
-        let read = (&mut self.0).take(MAX_LINE).read_until(b'\n', &mut line).await?;
-        match line.last() {
-            Some(b'\n') => serde_json::from_slice(&line).map_err(|_| invalid("it speaks no JSON")),
-            _ if read as u64 == MAX_LINE => Err(invalid("its line has no end")),
-            _ => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
-}
-
-fn invalid(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
 }

@@ -1,7 +1,7 @@
 //! From a domain's name to a connection with its display, and words for what may be in the way.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::net::UnixStream;
 
@@ -29,6 +29,7 @@ const SKIP_AUTH: u32 = 1;
 
 /// libvirt's numbers for why it refuses.
 const OPERATION_DENIED: u32 = 29;
+const RPC: u32 = 39;
 const NO_DOMAIN: u32 = 42;
 const AUTH_FAILED: u32 = 45;
 const OPERATION_INVALID: u32 = 55;
@@ -101,21 +102,32 @@ impl Client {
             Err(error) => return Err(unreachable(socket, error).await),
         };
         let mut libvirt = Connection::new(stream);
-        self.log_in(&mut libvirt).await.map_err(|error| match error {
-            CallError::Connection(error) => OpenError::failed(format!(
-                "{} does not answer as libvirt does: {error}; is it libvirt's own socket, and not \
-                 the one for read-only or administration?",
-                socket.display()
-            )),
-            CallError::Refused { code, message } => OpenError::failed(match code {
-                AUTH_FAILED | AUTH_CANCELLED | AUTH_UNAVAILABLE | ACCESS_DENIED => format!(
+        match self.log_in(&mut libvirt).await {
+            Ok(()) => Ok(libvirt),
+            Err(error) => Err(self.no_login(&socket, error)),
+        }
+    }
+
+    fn no_login(&self, socket: &Path, error: CallError) -> OpenError {
+        let strange = |why: String| {
+            format!("{} does not answer as libvirt does ({why}): correct `socket`", socket.display())
+        };
+        OpenError::failed(match error {
+            CallError::Connection(error) => strange(error.to_string()),
+            CallError::Refused { code: RPC, message } => strange(message),
+            CallError::Refused {
+                code: AUTH_FAILED | AUTH_CANCELLED | AUTH_UNAVAILABLE | ACCESS_DENIED,
+                message,
+            } => {
+                format!(
                     "libvirt does not let this user in ({message}): add the service user to group libvirt (a \
                      drop-in with SupplementaryGroups=libvirt), or allow it org.libvirt.unix.manage in polkit"
-                ),
-                _ => format!("libvirt does not open {}: {message}; check `uri`", self.uri),
-            }),
-        })?;
-        Ok(libvirt)
+                )
+            }
+            CallError::Refused { message, .. } => {
+                format!("libvirt does not open {}: {message}; check `uri`", self.uri)
+            }
+        })
     }
 
     async fn log_in(&self, libvirt: &mut Connection) -> Result<(), CallError> {

@@ -1,0 +1,192 @@
+//! The screens of a real libvirt's machines, which are found by their names.
+
+use std::process::Output;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{ends, greets_as_vnc, links_as_spice, open, refusal, target};
+use crate::world::{Process, part, within};
+
+/// libvirt's first question to QEMU takes seconds, and more when others want the processor, too.
+const LIBVIRT: Duration = Duration::from_secs(60);
+
+const UUID: &str = "3e86282f-62e6-418f-88a0-5c110223d97b";
+const OTHER: &str = "4f97393a-73f7-4290-99b1-6d2213341a8c";
+
+const BOTH: &str = "<graphics type='spice'><listen type='none'/></graphics>\
+    <graphics type='vnc'><listen type='none'/></graphics>";
+
+struct Libvirt {
+    dir: TempDir,
+    daemon: Process,
+}
+
+impl Libvirt {
+    async fn new() -> Libvirt {
+        Libvirt::with(&[]).await
+    }
+
+    async fn with(settings: &[&str]) -> Libvirt {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(part("libvirtd"));
+        command.arg(dir.path()).args(settings);
+        let daemon = Process::start(command, dir.path().join("log"));
+        let libvirt = Libvirt { dir, daemon };
+        let listens = || std::os::unix::net::UnixStream::connect(libvirt.socket()).is_ok();
+        within(LIBVIRT, listens, || libvirt.daemon.said()).await;
+        libvirt
+    }
+
+    fn socket(&self) -> String {
+        format!("{}/libvirt-sock", self.dir.path().display())
+    }
+
+    fn table(&self, keys: &str) -> String {
+        format!("kind = 'libvirt'\nsocket = '{}'\n{keys}", self.socket())
+    }
+
+    async fn virsh(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("virsh");
+        command.arg("--connect").arg(format!("qemu+unix:///system?socket={}", self.socket())).args(args);
+        tokio::time::timeout(LIBVIRT, command.kill_on_drop(true).output()).await.unwrap().unwrap()
+    }
+
+    async fn does(&self, args: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.virsh(args).await;
+        let said = String::from_utf8_lossy(&stderr);
+        assert!(status.success(), "{args:?}: {said}\n{}", self.daemon.said());
+        String::from_utf8(stdout).unwrap()
+    }
+
+    /// A machine that is not started.
+    async fn define(&self, name: &str, uuid: &str, graphics: &str) {
+        let path = self.dir.path().join(format!("{name}.xml"));
+        let xml = format!(
+            "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>32</memory>\
+             <os><type arch='x86_64' machine='pc'>hvm</type></os>\
+             <metadata><x:y xmlns:x='urn:x'><graphics type='vnc'/></x:y></metadata>\
+             <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>{graphics}<video><model type='vga'/></video>\
+             <memballoon model='none'/></devices></domain>"
+        );
+        std::fs::write(&path, xml).unwrap();
+        self.does(&["define", path.to_str().unwrap()]).await;
+    }
+
+    /// A machine that runs, but whose processor is stopped: this is about its screen.
+    async fn start(&self, name: &str, uuid: &str, graphics: &str) {
+        self.define(name, uuid, graphics).await;
+        self.does(&["start", "--paused", name]).await;
+    }
+
+    async fn removed(&self, name: &str) {
+        self.does(&["destroy", name]).await;
+        self.does(&["undefine", name]).await;
+    }
+}
+
+#[tokio::test]
+async fn screens_open_by_name_without_a_port() {
+    let libvirt = Libvirt::new().await;
+    libvirt.start("web-1", UUID, BOTH).await;
+    let shown = libvirt.virsh(&["domdisplay", "--all", "web-1"]).await;
+    assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), "", "nothing listens");
+
+    let web = [("domain", "web-1")];
+    let spice = target(&libvirt.table("domains = ['web-*']\ndisplay = 'spice'"));
+    let (a, b, c, d) =
+        tokio::join!(open(&spice, &web), open(&spice, &web), open(&spice, &web), open(&spice, &web));
+    for opened in [a, b, c, d] {
+        links_as_spice(&mut opened.unwrap()).await;
+    }
+    let vnc = target(&libvirt.table("domains = ['db-*', 'web-*']\ndisplay = 'vnc'"));
+    assert_eq!(greets_as_vnc(&mut open(&vnc, &web).await.unwrap()).await, [1]);
+    // The first display that there is, and the only name.
+    let first = target(&libvirt.table("domains = ['web-1']"));
+    links_as_spice(&mut open(&first, &[]).await.unwrap()).await;
+    assert_eq!(
+        first.probe().await.unwrap(),
+        format!("domain web-1 with UUID {UUID} runs and has a spice display")
+    );
+    assert_eq!(vnc.probe().await.unwrap(), "libvirt lets this user open qemu:///system");
+
+    for name in ["db", "mail-1", "web-1/../db-1", "web 1", "-web-1", ""] {
+        let given = [("domain".to_owned(), name.to_owned())].into();
+        assert_eq!(spice.bind(&given).err().unwrap().name, "domain", "{name}");
+    }
+    assert!(spice.bind(&[].into()).is_err(), "no name where there are many");
+}
+
+#[tokio::test]
+async fn a_machine_made_anew_is_another_machine() {
+    let libvirt = Libvirt::new().await;
+    libvirt.start("web-1", UUID, BOTH).await;
+    let any = target(&libvirt.table("domains = ['web-*']"));
+    let same = target(&libvirt.table(&format!("domains = ['web-*']\nuuids = ['{UUID}']")));
+    let web = [("domain", "web-1")];
+    let mut before = open(&same, &web).await.unwrap();
+    links_as_spice(&mut before).await;
+    libvirt.removed("web-1").await;
+    ends(before).await;
+
+    // Another machine has come to the same place, but nobody asked for it.
+    libvirt.start("web-2", OTHER, BOTH).await;
+    assert!(refusal(&any, &web).await.starts_with("libvirt has no domain web-1: `virsh list --all`"));
+    // It has the same name, too.
+    libvirt.removed("web-2").await;
+    libvirt.start("web-1", OTHER, BOTH).await;
+    let message = refusal(&same, &web).await;
+    assert!(message.contains(OTHER) && message.contains("not in `uuids`"), "{message}");
+    links_as_spice(&mut open(&any, &web).await.unwrap()).await;
+    // And the one that was meant is back.
+    libvirt.removed("web-1").await;
+    libvirt.start("web-1", UUID, BOTH).await;
+    links_as_spice(&mut open(&same, &web).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_to_do() {
+    let libvirt = Libvirt::new().await;
+    libvirt.define("web-off", OTHER, BOTH).await;
+    libvirt.start("web-1", UUID, "<graphics type='vnc'><listen type='none'/></graphics>").await;
+    let web = target(&libvirt.table("domains = ['*']\ndisplay = 'spice'"));
+    let cases = [
+        ("web-off", "domain web-off is not running: start it with `virsh start web-off`"),
+        ("web-9", "libvirt has no domain web-9: "),
+        ("web-1", "domain web-1 has no spice display (it has vnc): add <graphics type='spice'>"),
+    ];
+    for (name, words) in cases {
+        let message = refusal(&web, &[("domain", name)]).await;
+        assert!(message.starts_with(words), "{message}");
+    }
+    let wrong = target(&libvirt.table("domains = ['web-1']\nuri = 'nothing:///system'"));
+    let message = refusal(&wrong, &[]).await;
+    assert!(
+        message.contains("does not open nothing:///system") && message.ends_with("check `uri`"),
+        "{message}"
+    );
+    let admin = libvirt.socket().replace("libvirt-sock", "libvirt-admin-sock");
+    let message = refusal(&target(&format!("kind='libvirt'\ndomains=['a']\nsocket='{admin}'")), &[]).await;
+    assert!(message.contains("does not answer as libvirt does"), "{message}");
+    let readonly = libvirt.socket() + "-ro";
+    let message =
+        refusal(&target(&format!("kind='libvirt'\ndomains=['web-1']\nsocket='{readonly}'")), &[]).await;
+    assert!(message.contains("libvirt does not"), "{message}");
+
+    let socket = libvirt.socket();
+    libvirt.daemon.kill().await;
+    let one = target(&format!("kind='libvirt'\ndomains=['web-1']\nsocket='{socket}'"));
+    let message = refusal(&one, &[]).await;
+    assert!(message.starts_with("libvirt is not running (connection refused on "), "{message}");
+    std::fs::remove_file(&socket).unwrap();
+    let message = refusal(&one, &[]).await;
+    assert!(message.contains("does not exist): start virtqemud.socket or libvirtd.socket"), "{message}");
+}
+
+#[tokio::test]
+async fn a_password_for_libvirt_itself_is_none_that_this_agent_has() {
+    let libvirt = Libvirt::with(&["auth_unix_rw = \"sasl\""]).await;
+    let message = refusal(&target(&libvirt.table("domains = ['web-1']")), &[]).await;
+    assert!(message.contains("SASL") && message.contains("SupplementaryGroups=libvirt"), "{message}");
+}
