@@ -1,13 +1,15 @@
 //! The screens of a real libvirt's machines, which are found by their names.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::time::Duration;
 
+use nix::unistd::{Uid, setfsuid};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{ends, greets_as_vnc, links_as_spice, open, refusal, target};
-use crate::world::{Process, part, within};
+use crate::world::{Process, eventually, part, within};
 
 /// libvirt's first question to QEMU takes seconds, and more when others want the processor, too.
 const LIBVIRT: Duration = Duration::from_secs(60);
@@ -176,12 +178,29 @@ async fn a_refusal_says_what_to_do() {
 
     let socket = libvirt.socket();
     libvirt.daemon.kill().await;
+    // Its namespace ends a moment after it.
+    let is_gone = || std::os::unix::net::UnixStream::connect(&socket).is_err();
+    eventually(is_gone, || "it still listens".to_owned()).await;
     let one = target(&format!("kind='libvirt'\ndomains=['web-1']\nsocket='{socket}'"));
     let message = refusal(&one, &[]).await;
     assert!(message.starts_with("libvirt is not running (connection refused on "), "{message}");
     std::fs::remove_file(&socket).unwrap();
     let message = refusal(&one, &[]).await;
     assert!(message.contains("does not exist): start virtqemud.socket or libvirtd.socket"), "{message}");
+}
+
+#[tokio::test]
+async fn who_may_not_connect_is_told_the_group() {
+    let settings = ["unix_sock_rw_perms = \"0660\"", "unix_sock_group = \"kvm\""];
+    let libvirt = Libvirt::with(&settings).await;
+    std::fs::set_permissions(libvirt.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let web = target(&libvirt.table("domains = ['web-1']"));
+    // Of this thread only, and of those that it starts.
+    setfsuid(Uid::from_raw(65534));
+    let message = refusal(&web, &[]).await;
+    setfsuid(Uid::from_raw(0));
+    assert!(message.starts_with("permission denied on /"), "{message}");
+    assert!(message.contains("add the service user to group kvm"), "{message}");
 }
 
 #[tokio::test]
