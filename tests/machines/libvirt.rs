@@ -207,5 +207,5 @@ async fn who_may_not_connect_is_told_the_group() {
 async fn a_password_for_libvirt_itself_is_none_that_this_agent_has() {
     let libvirt = Libvirt::with(&["auth_unix_rw = \"sasl\""]).await;
     let message = refusal(&target(&libvirt.table("domains = ['web-1']")), &[]).await;
-    assert!(message.contains("SASL") && message.contains("SupplementaryGroups=libvirt"), "{message}");
+    assert!(message.contains("SASL"), "{message}");
 }

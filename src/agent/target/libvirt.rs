@@ -3,6 +3,7 @@
 
 mod domain;
 mod graphics;
+mod refusal;
 mod rpc;
 mod xdr;
 
@@ -105,5 +106,40 @@ pub(super) struct Machine {
 impl Open for Machine {
     async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
         self.client.open_graphics(&self.name).await.map(both_ways)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::agent::target::Target;
+    use crate::agent::target::testing::target;
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_key() {
+        let complaint = |keys: &str| {
+            let table = format!("kind = 'libvirt'\n{keys}").parse().unwrap();
+            Target::from_table("screens", table).unwrap_err()
+        };
+        let cases = [
+            ("domains = []", "domains", "empty"),
+            ("domains = ['a']\nuuids = []", "uuids", "empty"),
+            ("domains = ['a']\nuuids = ['b']", "uuids", "no UUID: write it as `virsh domuuid` does"),
+            ("domains = ['a']\ndisplay = 'rdp'", "display", "unknown variant"),
+            ("domains = ['a']\nsocket = 'run/libvirt'", "socket", "absolute"),
+            ("domains = ['a']\nmodes = ['ro']", "modes", "kind libvirt cannot"),
+        ];
+        for (keys, key, words) in cases {
+            let error = complaint(keys);
+            assert_eq!(error.key.as_deref(), Some(key), "{keys}");
+            assert!(error.message.contains(words), "{keys}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn only_a_choice_needs_a_parameter() {
+        assert_eq!(target("kind = 'libvirt'\ndomains = ['web-*']").info().params, ["domain"]);
+        let one = target("kind = 'libvirt'\ndomains = ['web-1']");
+        assert_eq!((one.info().params.len(), one.max_streams), (0, 8));
+        assert!(one.bind(&[].into()).is_ok());
     }
 }

@@ -110,6 +110,6 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_socket_is_refused() {
         let file = std::fs::File::open("/dev/null").unwrap();
-        assert_eq!(into_stream(file.into()).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+        assert_eq!(into_stream(file.into()).unwrap_err().raw_os_error(), Some(nix::libc::ENOTSOCK));
     }
 }

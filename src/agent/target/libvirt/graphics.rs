@@ -1,16 +1,16 @@
 //! From a domain's name to a connection with its display, and words for what may be in the way.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::net::UnixStream;
 
-use super::super::access::{Need, explain};
 use super::super::display::Display;
 use super::super::opened::{OpenError, blocking};
 use super::super::passing;
 use super::super::unix;
 use super::domain::{Domain, Uuid, displays};
+use super::refusal::{because, no_login, no_sasl, not_running, unreachable};
 use super::rpc::{CallError, Connection, Procedure, broken};
 use super::xdr::{Reader, Writer};
 
@@ -26,16 +26,6 @@ const MAX_AUTH: u32 = 20;
 
 /// QEMU asks this client for no password.
 const SKIP_AUTH: u32 = 1;
-
-/// libvirt's numbers for why it refuses.
-const OPERATION_DENIED: u32 = 29;
-const RPC: u32 = 39;
-const NO_DOMAIN: u32 = 42;
-const AUTH_FAILED: u32 = 45;
-const OPERATION_INVALID: u32 = 55;
-const AUTH_CANCELLED: u32 = 79;
-const AUTH_UNAVAILABLE: u32 = 80;
-const ACCESS_DENIED: u32 = 88;
 
 /// libvirt, and what may be had from it.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,30 +94,8 @@ impl Client {
         let mut libvirt = Connection::new(stream);
         match self.log_in(&mut libvirt).await {
             Ok(()) => Ok(libvirt),
-            Err(error) => Err(self.no_login(&socket, error)),
+            Err(error) => Err(no_login(&socket, &self.uri, error)),
         }
-    }
-
-    fn no_login(&self, socket: &Path, error: CallError) -> OpenError {
-        let strange = |why: String| {
-            format!("{} does not answer as libvirt does ({why}): correct `socket`", socket.display())
-        };
-        OpenError::failed(match error {
-            CallError::Connection(error) => strange(error.to_string()),
-            CallError::Refused { code: RPC, message } => strange(message),
-            CallError::Refused {
-                code: AUTH_FAILED | AUTH_CANCELLED | AUTH_UNAVAILABLE | ACCESS_DENIED,
-                message,
-            } => {
-                format!(
-                    "libvirt does not let this user in ({message}): add the service user to group libvirt (a \
-                     drop-in with SupplementaryGroups=libvirt), or allow it org.libvirt.unix.manage in polkit"
-                )
-            }
-            CallError::Refused { message, .. } => {
-                format!("libvirt does not open {}: {message}; check `uri`", self.uri)
-            }
-        })
     }
 
     async fn log_in(&self, libvirt: &mut Connection) -> Result<(), CallError> {
@@ -140,10 +108,7 @@ impl Client {
             () if ways.contains(&AUTH_POLKIT) => {
                 libvirt.call(Procedure::AuthPolkit, Writer::default()).await?;
             }
-            () => {
-                let message = "it wants a user and a password (SASL), and this agent has none".to_owned();
-                return Err(CallError::Refused { code: AUTH_UNAVAILABLE, message });
-            }
+            () => return Err(no_sasl()),
         }
         libvirt.call(Procedure::Open, Writer::default().word(1).text(&self.uri).word(0)).await?;
         Ok(())
@@ -202,39 +167,4 @@ fn first_socket() -> Result<PathBuf, OpenError> {
             SOCKETS[0], SOCKETS[1]
         ))
     })
-}
-
-async fn unreachable(socket: PathBuf, error: io::Error) -> OpenError {
-    let is_down = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-    let explained = blocking(move || Err::<(), _>(explain(&socket, Need::Connect, &error))).await;
-    let message = explained.err().map_or_else(String::new, |error| error.message);
-    OpenError::failed(match is_down {
-        true => format!(
-            "libvirt is not running ({message}): start virtqemud.socket or libvirtd.socket, or correct `socket`"
-        ),
-        false => message,
-    })
-}
-
-fn not_running(name: &str) -> OpenError {
-    OpenError::failed(format!("domain {name} is not running: start it with `virsh start {name}`"))
-}
-
-/// Why nothing could be had of a domain.
-fn because(name: &str, error: CallError) -> OpenError {
-    match error {
-        CallError::Connection(error) => {
-            OpenError::failed(format!("the connection with libvirt broke at domain {name}: {error}"))
-        }
-        CallError::Refused { code: NO_DOMAIN, .. } => OpenError::failed(format!(
-            "libvirt has no domain {name}: `virsh list --all` names those that there are"
-        )),
-        CallError::Refused { code: OPERATION_INVALID, .. } => not_running(name),
-        CallError::Refused { code: OPERATION_DENIED | ACCESS_DENIED, message } => OpenError::failed(format!(
-            "libvirt does not let this user open domain {name} ({message}): allow it domain.open-graphics"
-        )),
-        CallError::Refused { message, .. } => {
-            OpenError::failed(format!("libvirt cannot open domain {name}: {message}"))
-        }
-    }
 }

@@ -152,3 +152,70 @@ fn refusal(body: &[u8]) -> Result<CallError, Malformed> {
     let message = reader.optional_text()?.unwrap_or("it does not say why").to_owned();
     Ok(CallError::Refused { code, message })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::agent::target::testing::in_time;
+
+    /// What a call gets from a server that has sent this. Each answers the first call.
+    async fn answer(parts: &[&[u32]]) -> Result<Reply, String> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        for part in parts {
+            theirs
+                .write_all(&part.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>())
+                .await
+                .unwrap();
+        }
+        theirs.shutdown().await.unwrap();
+        let reply = in_time(Connection::new(ours).call(Procedure::AuthList, Writer::default())).await;
+        reply.map_err(|error| format!("{error:?}"))
+    }
+
+    #[tokio::test]
+    async fn a_message_is_held_against_what_was_asked() {
+        let good = [28, PROGRAM, VERSION, 66, REPLY, 1, OK];
+        assert_eq!(answer(&[&good]).await.unwrap().body, b"");
+        let event = [32, PROGRAM, VERSION, 318, 2, 0, OK, 7];
+        let ping = [28, 0x6b65_6570, 1, 1, 2, 0, OK];
+        assert_eq!(answer(&[&event, &ping, &good]).await.unwrap().body, b"");
+        let cases: [(&[u32], &str); 9] = [
+            (&[], "UnexpectedEof"),
+            (&good[..5], "UnexpectedEof"),
+            (&[27], "27 bytes"),
+            (&[u32::MAX], "4294967295 bytes"),
+            (&[4 << 20], "UnexpectedEof"),
+            (&[28, PROGRAM, VERSION, 23, REPLY, 1, OK], "answers call 1"),
+            (&[28, PROGRAM, VERSION, 66, REPLY, 2, OK], "answers call 2"),
+            (&[32, PROGRAM, VERSION, 66, REPLY_WITH_DESCRIPTORS, 1, OK, 2], "passes 2"),
+            (&[28, PROGRAM, VERSION, 66, REPLY, 1, 1], "cut off"),
+        ];
+        for (message, why) in cases {
+            let error = answer(&[message]).await.unwrap_err();
+            assert!(error.contains(why), "{message:?}: {error}");
+        }
+        let endless: Vec<&[u32]> = vec![&event; MAX_STRAY];
+        assert!(answer(&endless).await.unwrap_err().contains("everything but"));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_has_its_number() {
+        let refused = [48, PROGRAM, VERSION, 66, REPLY, 1, 1, 42, 10, 1, 3, u32::from_be_bytes(*b"why\0")];
+        let error = answer(&[&refused]).await.unwrap_err();
+        assert_eq!(error, r#"Refused { code: 42, message: "why" }"#);
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_comes_after_its_message() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let message = [32, PROGRAM, VERSION, 343, REPLY_WITH_DESCRIPTORS, 1, OK, 1];
+        theirs.write_all(&message.map(u32::to_be_bytes).concat()).await.unwrap();
+        let (given, _kept) = UnixStream::pair().unwrap();
+        passing::send(&mut theirs, &[0], given.as_fd()).await.unwrap();
+        let mut libvirt = Connection::new(ours);
+        let reply = in_time(libvirt.call(Procedure::DomainOpenGraphicsFd, Writer::default())).await.unwrap();
+        assert_eq!((reply.body.len(), reply.descriptors.len()), (0, 1));
+    }
+}
