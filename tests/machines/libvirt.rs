@@ -2,10 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Uid, setfsuid};
 use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use super::{ends, greets_as_vnc, links_as_spice, open, refusal, target};
@@ -201,6 +204,81 @@ async fn who_may_not_connect_is_told_the_group() {
     setfsuid(Uid::from_raw(0));
     assert!(message.starts_with("permission denied on /"), "{message}");
     assert!(message.contains("add the service user to group kvm"), "{message}");
+}
+
+#[tokio::test]
+async fn polkit_decides_who_may_use_libvirt() {
+    let libvirt = Libvirt::with(&["--polkit", "nobody"]).await;
+    std::fs::set_permissions(libvirt.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let all = target(&libvirt.table("domains = ['*']"));
+    let as_user = async |uid| {
+        act_as(uid);
+        let done = all.probe().await;
+        act_as(0);
+        done.map_err(|error| error.message)
+    };
+    assert_eq!(as_user(65534).await.unwrap(), "libvirt lets this user open qemu:///system");
+    // `games`, who is in every system and in no group of libvirt's.
+    let message = as_user(5).await.unwrap_err();
+    assert!(message.starts_with("libvirt does not let this user in ("), "{message}");
+    assert!(message.contains("with `usermod -aG libvirt USER`"), "{message}");
+}
+
+/// Makes this thread, and no other, another user for those that it connects to.
+#[allow(unsafe_code)]
+fn act_as(uid: nix::libc::uid_t) {
+    let keep = nix::libc::uid_t::MAX;
+    // SAFETY: it takes numbers, and what it changes is this thread's alone.
+    let done = unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, keep, uid, keep) };
+    assert_eq!(done, 0);
+}
+
+#[tokio::test]
+async fn a_display_with_a_password_asks_for_it_unless_the_owner_says_otherwise() {
+    let libvirt = Libvirt::new().await;
+    libvirt
+        .start("web-1", UUID, "<graphics type='vnc' passwd='secret'><listen type='none'/></graphics>")
+        .await;
+    for (keys, offered) in [("", 2), ("skip_auth = true", 1)] {
+        let target = target(&libvirt.table(&format!("domains = ['web-1']\n{keys}")));
+        assert_eq!(greets_as_vnc(&mut open(&target, &[]).await.unwrap()).await, [offered], "{keys}");
+    }
+}
+
+/// A stock client, to which the target is a port: its channels find each other by a number that the server gives
+/// to the first, so they all have to end in the same machine.
+#[tokio::test]
+async fn a_stock_spice_client_opens_all_its_channels() {
+    let libvirt = Libvirt::new().await;
+    libvirt.start("web-1", UUID, BOTH).await;
+    let spice = Arc::new(target(&libvirt.table("domains = ['web-*']\ndisplay = 'spice'")));
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("spice://{}", port.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = port.accept().await.unwrap();
+            let spice = Arc::clone(&spice);
+            tokio::spawn(async move {
+                let opened = open(&spice, &[("domain", "web-1")]).await.unwrap();
+                let mut machine = tokio::io::join(opened.output, opened.input.unwrap());
+                let _ = copy_bidirectional(&mut client, &mut machine).await;
+            });
+        }
+    });
+    let mut command = Command::new("spicy-stats");
+    command.arg("--uri").arg(uri);
+    let client = Process::start(command, libvirt.dir.path().join("client"));
+    let deadline = Instant::now() + LIBVIRT;
+    loop {
+        let answer = libvirt.does(&["qemu-monitor-command", "web-1", "{\"execute\":\"query-spice\"}"]).await;
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let channels = answer["return"]["channels"].as_array().map_or(0, Vec::len);
+        if channels >= 4 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{answer}\n{}", client.said());
+    }
+    serving.abort();
 }
 
 #[tokio::test]
