@@ -83,7 +83,8 @@ impl World {
             }
             _ => {
                 let log = json!({ "name": "log", "kind": "file", "modes": ["ro"] });
-                let shell = json!({ "name": "shell", "kind": "exec", "modes": ["rw", "ro"] });
+                let shell =
+                    json!({ "name": "shell", "kind": "exec", "modes": ["rw", "ro"], "terminal": true });
                 reply(200, json!({ "host": "h1", "targets": [log, shell] }).to_string())
             }
         }

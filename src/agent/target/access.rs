@@ -27,6 +27,7 @@ pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     Read,
+    ReadWrite,
     Connect,
     Run,
 }
@@ -77,6 +78,7 @@ fn permission_denied(path: &Path, need: Need) -> String {
     let (what, bits, place) = match (closed, need) {
         (Some(dir), _) => ("enter", 0o010, dir),
         (None, Need::Read) => ("read", 0o040, path),
+        (None, Need::ReadWrite) => ("read and write", 0o060, path),
         (None, Need::Connect) => ("write to", 0o020, path),
         (None, Need::Run) => ("run", 0o010, path),
     };

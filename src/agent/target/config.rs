@@ -314,7 +314,7 @@ mod tests {
         assert!(message.contains("`max_streams`"), "{message}");
         let (key, message) = complaint("kind = 'file'\npath = '/a'\ncolour = 1");
         assert_eq!(key, "colour");
-        assert_eq!(message, "unknown key, known are path, lines, follow_symlinks");
+        assert_eq!(message, "unknown key, known are path, paths, lines, history, follow_symlinks, raw");
         let (key, message) = complaint("kind = 'tpc'");
         assert_eq!((key.as_str(), message.as_str()), ("kind", "unknown kind, did you mean `tcp`?"));
     }

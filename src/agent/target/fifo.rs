@@ -16,6 +16,7 @@ use tokio::net::unix::pipe::Receiver;
 use super::access::{Need, explain, open_to_read, open_unlinked, wrong_type};
 use super::config::{TargetConfigError, absolute_file};
 use super::kind::{Open, Settings};
+use super::log;
 use super::opened::{OpenError, Opened, Opening, blocking};
 use super::params::{ParamError, Params};
 use crate::protocol::mode::Mode;
@@ -28,6 +29,8 @@ pub(super) struct Raw {
     path: PathBuf,
     #[serde(default)]
     follow_symlinks: bool,
+    #[serde(default)]
+    raw: bool,
 }
 
 /// Checked.
@@ -35,6 +38,7 @@ pub(super) struct Raw {
 pub(super) struct Fifo {
     path: PathBuf,
     follow_symlinks: bool,
+    is_raw: bool,
 }
 
 impl Settings for Fifo {
@@ -47,7 +51,8 @@ impl Settings for Fifo {
     type Bound = Fifo;
 
     fn check(raw: Raw) -> Result<Fifo, TargetConfigError> {
-        Ok(Fifo { path: absolute_file("path", raw.path)?, follow_symlinks: raw.follow_symlinks })
+        let path = absolute_file("path", raw.path)?;
+        Ok(Fifo { path, follow_symlinks: raw.follow_symlinks, is_raw: raw.raw })
     }
 
     fn modes(&self) -> &'static [Mode] {
@@ -69,7 +74,7 @@ impl Open for Fifo {
         let fifo = self.clone();
         let (fifo, file) = blocking(move || fifo.open_end().map(|file| (fifo, file))).await?;
         let end = Receiver::from_file(file).map_err(|error| OpenError::system(fifo.path.display(), error))?;
-        Ok(Opened::read_only(Writers { fifo, end }))
+        Ok(log::opened(Writers { fifo, end }, self.is_raw, None))
     }
 }
 

@@ -9,14 +9,20 @@ mod display;
 mod exec;
 mod fifo;
 mod file;
+mod incus;
+mod journal;
 mod kind;
 mod libvirt;
+mod log;
+mod lxc;
+mod machine;
 mod names;
 mod opened;
 mod params;
 mod passing;
 mod program;
 mod qmp;
+mod serial;
 mod tcp;
 #[cfg(test)]
 pub(in crate::agent) mod testing;
@@ -61,9 +67,14 @@ kind::kinds! {
     Unix(unix::Unix),
     Fifo(fifo::Fifo),
     File(file::File),
+    Journal(journal::Journal),
     Exec(exec::Exec),
     Libvirt(libvirt::Libvirt),
     Qmp(qmp::Qmp),
+    Serial(serial::Serial),
+    Lxc(lxc::Lxc),
+    Incus(incus::Incus),
+    Machine(machine::Machine),
 }
 
 impl Target {

@@ -1,4 +1,3 @@
-#![allow(dead_code)]
 //! Which of many things an owner allows: their names as globs, of which a grant picks one.
 
 use std::fmt;
@@ -9,7 +8,7 @@ use serde::Deserialize;
 use super::params::{ParamError, Params};
 
 /// A leading dot is nothing that `*` should find by accident.
-const OPTIONS: MatchOptions =
+pub(super) const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// Names that are allowed; never none.

@@ -31,6 +31,11 @@ impl<'a> Params<'a> {
         Ok(Some(value))
     }
 
+    /// Whether the parameter was given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Refuses what nobody took.
     pub(super) fn finish(self) -> Result<(), ParamError> {
         match self.0.keys().next() {

@@ -26,3 +26,18 @@ impl Target {
         self.bind(&[].into()).unwrap().open(mode, window).await
     }
 }
+
+/// The command line of a kind that runs a program, or why there is none.
+pub(super) fn bound_argv(text: &str, param: &str, value: &str) -> Result<String, String> {
+    let target = Target::from_table("t", text.parse().unwrap()).map_err(|error| error.to_string())?;
+    let bound = target.bind(&[(param.to_owned(), value.to_owned())].into());
+    let bound = bound.map_err(|error| error.to_string())?;
+    let program = match &bound.kind {
+        super::all::Bound::Exec(program)
+        | super::all::Bound::Lxc(program)
+        | super::all::Bound::Incus(program)
+        | super::all::Bound::Machine(program) => program,
+        other => panic!("{other:?} runs no program"),
+    };
+    Ok(format!("{} {}", program.path.display(), program.arguments.join(" ")))
+}

@@ -1,0 +1,118 @@
+//! An instance of Incus or LXD: its console, or a program in it, by the client program.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::config::{TargetConfigError, absolute_file};
+use super::kind::Settings;
+use super::lxc::argv_inside;
+use super::names::Names;
+use super::opened::OpenError;
+use super::params::{ParamError, Params};
+use super::program::Program;
+use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
+
+/// That of LXD is called `lxc`, and stands elsewhere.
+const PROGRAM: &str = "/usr/bin/incus";
+
+/// As written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    instances: Names,
+    program: Option<PathBuf>,
+    project: Option<String>,
+    argv: Option<Vec<String>>,
+}
+
+/// Checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Incus {
+    instances: Names,
+    program: PathBuf,
+    project: Option<String>,
+    /// None for the console.
+    argv: Option<Vec<String>>,
+}
+
+impl Settings for Incus {
+    const NAME: &'static str = "incus";
+    const MAX_STREAMS: u32 = 4;
+    const PROFILE: Profile = Profile::Interactive;
+    type Raw = Raw;
+    type Bound = Program;
+
+    fn check(raw: Raw) -> Result<Incus, TargetConfigError> {
+        Ok(Incus {
+            instances: raw.instances,
+            program: absolute_file("program", raw.program.unwrap_or_else(|| PROGRAM.into()))?,
+            project: raw.project,
+            argv: raw.argv.map(argv_inside).transpose()?,
+        })
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Rw, Mode::Ro]
+    }
+
+    fn params(&self) -> Vec<String> {
+        self.instances.wants("instance")
+    }
+
+    fn is_terminal(&self) -> bool {
+        true
+    }
+
+    fn bind(&self, params: &mut Params<'_>) -> Result<Program, ParamError> {
+        let name = self.instances.pick("instance", params)?;
+        // REMOTE:NAME is another machine's.
+        if name.contains(':') {
+            return Err(ParamError::new("instance", "is not a name of this host: it has a colon in it"));
+        }
+        let mut arguments: Vec<String> =
+            self.project.iter().map(|project| format!("--project={project}")).collect();
+        match &self.argv {
+            None => arguments.extend(["console".to_owned(), name]),
+            Some(argv) => {
+                arguments.extend([
+                    "exec".to_owned(),
+                    name,
+                    "--force-interactive".to_owned(),
+                    "--".to_owned(),
+                ]);
+                arguments.extend_from_slice(argv);
+            }
+        }
+        let mut program = Program::new(&self.program, arguments, true);
+        // It keeps its settings below, and says so where it cannot.
+        program.env.insert("HOME".to_owned(), "/nonexistent".to_owned());
+        program.env.insert("INCUS_CONF".to_owned(), "/nonexistent".to_owned());
+        Ok(program)
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        Program::new(&self.program, vec![], true).probe().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::agent::target::testing::bound_argv;
+
+    #[test]
+    fn the_command_names_one_instance_of_this_host() {
+        let console = "kind = 'incus'\ninstances = ['*']\nproject = 'p'";
+        assert_eq!(
+            bound_argv(console, "instance", "web1").unwrap(),
+            "/usr/bin/incus --project=p console web1"
+        );
+        let shell = "kind = 'incus'\ninstances = ['web1']\nprogram = '/snap/bin/lxc'\nargv = ['/bin/bash']";
+        assert_eq!(
+            bound_argv(shell, "instance", "web1").unwrap(),
+            "/snap/bin/lxc exec web1 --force-interactive -- /bin/bash"
+        );
+        assert!(bound_argv(console, "instance", "other:web1").unwrap_err().contains("colon"));
+    }
+}
