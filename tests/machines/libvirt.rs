@@ -1,95 +1,24 @@
 //! The screens of a real libvirt's machines, which are found by their names.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Output;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::unistd::{Uid, setfsuid};
-use tempfile::TempDir;
+use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use super::{ends, greets_as_vnc, links_as_spice, open, refusal, target};
-use crate::world::{Process, eventually, part, within};
-
-/// libvirt's first question to QEMU takes seconds, and more when others want the processor, too.
-const LIBVIRT: Duration = Duration::from_secs(60);
+use crate::daemon::{LIBVIRT, Libvirt};
+use crate::world::{Client, Process, World, eventually};
 
 const UUID: &str = "3e86282f-62e6-418f-88a0-5c110223d97b";
 const OTHER: &str = "4f97393a-73f7-4290-99b1-6d2213341a8c";
 
 const BOTH: &str = "<graphics type='spice'><listen type='none'/></graphics>\
     <graphics type='vnc'><listen type='none'/></graphics>";
-
-struct Libvirt {
-    dir: TempDir,
-    daemon: Process,
-}
-
-impl Libvirt {
-    async fn new() -> Libvirt {
-        Libvirt::with(&[]).await
-    }
-
-    async fn with(settings: &[&str]) -> Libvirt {
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(part("libvirtd"));
-        command.arg(dir.path()).args(settings);
-        let daemon = Process::start(command, dir.path().join("log"));
-        let libvirt = Libvirt { dir, daemon };
-        let listens = || std::os::unix::net::UnixStream::connect(libvirt.socket()).is_ok();
-        within(LIBVIRT, listens, || libvirt.daemon.said()).await;
-        libvirt
-    }
-
-    fn socket(&self) -> String {
-        format!("{}/libvirt-sock", self.dir.path().display())
-    }
-
-    fn table(&self, keys: &str) -> String {
-        format!("kind = 'libvirt'\nsocket = '{}'\n{keys}", self.socket())
-    }
-
-    async fn virsh(&self, args: &[&str]) -> Output {
-        let mut command = Command::new("virsh");
-        command.arg("--connect").arg(format!("qemu+unix:///system?socket={}", self.socket())).args(args);
-        tokio::time::timeout(LIBVIRT, command.kill_on_drop(true).output()).await.unwrap().unwrap()
-    }
-
-    async fn does(&self, args: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.virsh(args).await;
-        let said = String::from_utf8_lossy(&stderr);
-        assert!(status.success(), "{args:?}: {said}\n{}", self.daemon.said());
-        String::from_utf8(stdout).unwrap()
-    }
-
-    /// A machine that is not started.
-    async fn define(&self, name: &str, uuid: &str, graphics: &str) {
-        let path = self.dir.path().join(format!("{name}.xml"));
-        let xml = format!(
-            "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>32</memory>\
-             <os><type arch='x86_64' machine='pc'>hvm</type></os>\
-             <metadata><x:y xmlns:x='urn:x'><graphics type='vnc'/></x:y></metadata>\
-             <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>{graphics}<video><model type='vga'/></video>\
-             <memballoon model='none'/></devices></domain>"
-        );
-        std::fs::write(&path, xml).unwrap();
-        self.does(&["define", path.to_str().unwrap()]).await;
-    }
-
-    /// A machine that runs, but whose processor is stopped: this is about its screen.
-    async fn start(&self, name: &str, uuid: &str, graphics: &str) {
-        self.define(name, uuid, graphics).await;
-        self.does(&["start", "--paused", name]).await;
-    }
-
-    async fn removed(&self, name: &str) {
-        self.does(&["destroy", name]).await;
-        self.does(&["undefine", name]).await;
-    }
-}
 
 #[tokio::test]
 async fn screens_open_by_name_without_a_port() {
@@ -245,6 +174,27 @@ async fn a_display_with_a_password_asks_for_it_unless_the_owner_says_otherwise()
     }
 }
 
+/// Through a platform, NATS, a relay and a host's agent: who asks them knows a name and nothing else.
+#[tokio::test]
+async fn a_grant_picks_the_machine() {
+    let libvirt = Libvirt::new().await;
+    libvirt.start("web-1", UUID, BOTH).await;
+    let target = libvirt.table("domains = ['web-*']\ndisplay = 'vnc'");
+    let world = World::with(&format!("[target.screens]\n{target}")).await;
+    let ask = async |params: Value| {
+        let wish = json!({ "host": "h1", "target": "screens", "params": params });
+        world.api("POST", "/api/v1/sessions", wish).await
+    };
+    let (status, session) = ask(json!({ "domain": "web-1" })).await;
+    assert_eq!(status, 201, "{session}");
+    let mut client = Client::connect(session["url"].as_str().unwrap(), &[]).await;
+    assert_eq!(client.read(12).await, b"RFB 003.008\n");
+    for params in [json!({ "domain": "db-1" }), json!({}), json!({ "domain": "web-1", "uri": "x" })] {
+        let (status, refusal) = ask(params).await;
+        assert_eq!((status, &refusal["code"]), (409, &json!("params_not_allowed")), "{refusal}");
+    }
+}
+
 /// A stock client, to which the target is a port: its channels find each other by a number that the server gives
 /// to the first, so they all have to end in the same machine.
 #[tokio::test]
@@ -271,7 +221,7 @@ async fn a_stock_spice_client_opens_all_its_channels() {
     let deadline = Instant::now() + LIBVIRT;
     loop {
         let answer = libvirt.does(&["qemu-monitor-command", "web-1", "{\"execute\":\"query-spice\"}"]).await;
-        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
         let channels = answer["return"]["channels"].as_array().map_or(0, Vec::len);
         if channels >= 4 {
             break;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod daemon;
 mod libvirt;
 mod qmp;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
