@@ -389,7 +389,7 @@ mod tests {
             uncommented.lines().filter(only_one_login).map(|line| format!("{line}\n")).collect();
         let settings = loaded(&text).unwrap();
         let least = loaded(LEAST).unwrap();
-        assert_eq!(settings.targets.len(), 5);
+        assert_eq!(settings.targets.len(), 7);
         assert_eq!(format!("{:?}", settings.leg), format!("{:?}", least.leg));
         assert_eq!(settings.prefix, least.prefix);
         assert_eq!(

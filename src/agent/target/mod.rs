@@ -5,19 +5,23 @@
 
 mod access;
 mod config;
+mod display;
 mod exec;
 mod fifo;
 mod file;
 mod incus;
 mod journal;
 mod kind;
+mod libvirt;
 mod log;
 mod lxc;
 mod machine;
 mod names;
 mod opened;
 mod params;
+mod passing;
 mod program;
+mod qmp;
 mod serial;
 mod tcp;
 #[cfg(test)]
@@ -65,6 +69,8 @@ kind::kinds! {
     File(file::File),
     Journal(journal::Journal),
     Exec(exec::Exec),
+    Libvirt(libvirt::Libvirt),
+    Qmp(qmp::Qmp),
     Serial(serial::Serial),
     Lxc(lxc::Lxc),
     Incus(incus::Incus),

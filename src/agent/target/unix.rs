@@ -1,7 +1,7 @@
 //! A unix socket: a VM's SPICE or VNC display, a serial console, a service's own socket.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -44,14 +44,7 @@ impl Settings for Unix {
     type Bound = Unix;
 
     fn check(raw: Raw) -> Result<Unix, TargetConfigError> {
-        let path = absolute_file("path", raw.path)?;
-        match path.as_os_str().len() {
-            0..=MAX_PATH => Ok(Unix { path }),
-            long => Err(TargetConfigError::at(
-                "path",
-                format!("has {long} bytes, the system allows {MAX_PATH} for a socket"),
-            )),
-        }
+        Ok(Unix { path: socket_path("path", raw.path)? })
     }
 
     fn modes(&self) -> &'static [Mode] {
@@ -74,26 +67,50 @@ impl Open for Unix {
             // The socket whole: a dropped write half would tell the target that its client left.
             return Ok(Opened::read_only(stream));
         }
-        let (output, input) = stream.into_split();
-        Ok(Opened { input: Some(Box::new(input)), half_close: true, ..Opened::read_only(output) })
+        Ok(both_ways(stream))
     }
 }
 
 impl Unix {
     async fn connect(&self) -> Result<UnixStream, OpenError> {
-        loop {
-            match UnixStream::connect(&self.path).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    tokio::time::sleep(QUEUE_FULL_PAUSE).await;
-                }
-                Err(error) => {
-                    let path = self.path.clone();
-                    return blocking(move || Err(explain(&path, Need::Connect, &error))).await;
-                }
+        match connect(&self.path).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => {
+                let path = self.path.clone();
+                blocking(move || Err(explain(&path, Need::Connect, &error))).await
             }
         }
     }
+}
+
+/// A path that the system can take for a socket's.
+pub(super) fn socket_path(key: &str, path: PathBuf) -> Result<PathBuf, TargetConfigError> {
+    let path = absolute_file(key, path)?;
+    match path.as_os_str().len() {
+        0..=MAX_PATH => Ok(path),
+        long => Err(TargetConfigError::at(
+            key,
+            format!("has {long} bytes, the system allows {MAX_PATH} for a socket"),
+        )),
+    }
+}
+
+/// Waits for its turn where many want to connect at once.
+pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(QUEUE_FULL_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// A connected socket, for reading and writing.
+pub(super) fn both_ways(stream: UnixStream) -> Opened {
+    let (output, input) = stream.into_split();
+    Opened { input: Some(Box::new(input)), half_close: true, ..Opened::read_only(output) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,145 @@
+//! Screens of libvirt's virtual machines: the machine is found by its name, and libvirt hands over a
+//! socket that ends in that machine's QEMU, so it needs no port and no path of its own.
+
+mod domain;
+mod graphics;
+mod refusal;
+mod rpc;
+mod xdr;
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::config::{TargetConfigError, without_nul};
+use super::display::Display;
+use super::kind::{Open, Settings};
+use super::names::Names;
+use super::opened::{OpenError, Opened, Opening};
+use super::params::{ParamError, Params};
+use super::unix::{both_ways, socket_path};
+use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
+pub(super) use domain::Uuid;
+use graphics::Client;
+
+/// The machines that the whole host runs, not those of one user.
+const URI: &str = "qemu:///system";
+
+/// The parameter that picks a machine.
+const PARAM: &str = "domain";
+
+/// As written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    domains: Names,
+    uuids: Option<Vec<String>>,
+    display: Option<Display>,
+    socket: Option<PathBuf>,
+    uri: Option<String>,
+    #[serde(default)]
+    skip_auth: bool,
+}
+
+/// Checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Libvirt {
+    domains: Names,
+    client: Client,
+}
+
+impl Settings for Libvirt {
+    const NAME: &'static str = "libvirt";
+    /// QEMU's SPICE opens 8 connections, one per channel.
+    const MAX_STREAMS: u32 = 8;
+    const PROFILE: Profile = Profile::Interactive;
+    type Raw = Raw;
+    type Bound = Machine;
+
+    fn check(raw: Raw) -> Result<Libvirt, TargetConfigError> {
+        let wrong = |key: &str, message: String| TargetConfigError::at(key, message);
+        let socket = raw.socket.map(|socket| socket_path("socket", socket)).transpose()?;
+        let uri = raw.uri.unwrap_or_else(|| URI.to_owned());
+        without_nul("uri", uri.as_bytes())?;
+        let uuids = raw.uuids.map(|uuids| match uuids.is_empty() {
+            true => Err("is empty: leave it out where every machine with the right name is meant".to_owned()),
+            false => uuids.iter().map(|uuid| uuid.parse()).collect(),
+        });
+        let uuids = uuids.transpose().map_err(|message| wrong("uuids", message))?;
+        let client = Client { socket, uri, uuids, display: raw.display, skip_auth: raw.skip_auth };
+        Ok(Libvirt { domains: raw.domains, client })
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Rw]
+    }
+
+    fn params(&self) -> Vec<String> {
+        self.domains.wants(PARAM)
+    }
+
+    fn bind(&self, params: &mut Params<'_>) -> Result<Machine, ParamError> {
+        let name = self.domains.pick(PARAM, params)?;
+        Ok(Machine { name, client: self.client.clone() })
+    }
+
+    async fn probe(&self) -> Result<String, OpenError> {
+        match self.domains.only() {
+            Some(name) => self.client.look(name).await,
+            None => self
+                .client
+                .connect()
+                .await
+                .map(|_| format!("libvirt lets this user open {}", self.client.uri)),
+        }
+    }
+}
+
+/// One of the machines.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    name: String,
+    client: Client,
+}
+
+impl Open for Machine {
+    async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
+        self.client.open_graphics(&self.name).await.map(both_ways)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::agent::target::Target;
+    use crate::agent::target::testing::target;
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_key() {
+        let complaint = |keys: &str| {
+            let table = format!("kind = 'libvirt'\n{keys}").parse().unwrap();
+            Target::from_table("screens", table).unwrap_err()
+        };
+        let cases = [
+            ("domains = []", "domains", "empty"),
+            ("domains = ['a']\nuuids = []", "uuids", "empty"),
+            ("domains = ['a']\nuuids = ['b']", "uuids", "no UUID: write it as `virsh domuuid` does"),
+            ("domains = ['a']\ndisplay = 'rdp'", "display", "unknown variant"),
+            ("domains = ['a']\nsocket = 'run/libvirt'", "socket", "absolute"),
+            ("domains = ['a']\nmodes = ['ro']", "modes", "kind libvirt cannot"),
+        ];
+        for (keys, key, words) in cases {
+            let error = complaint(keys);
+            assert_eq!(error.key.as_deref(), Some(key), "{keys}");
+            assert!(error.message.contains(words), "{keys}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn only_a_choice_needs_a_parameter() {
+        assert_eq!(target("kind = 'libvirt'\ndomains = ['web-*']").info().params, ["domain"]);
+        let one = target("kind = 'libvirt'\ndomains = ['web-1']");
+        assert_eq!((one.info().params.len(), one.max_streams), (0, 8));
+        assert!(one.bind(&[].into()).is_ok());
+    }
+}
