@@ -47,7 +47,7 @@ enum Command {
     #[command(subcommand)]
     Grant(Grant),
     /// Open a target: print its URL, or bridge local tools to it.
-    Open(open::Args),
+    Open(Box<open::Args>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,7 +96,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, ExitError> {
         }
         Command::Open(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let status = runtime.context("start the runtime")?.block_on(open::run(args, arguments.json))?;
+            let status = runtime.context("start the runtime")?.block_on(open::run(*args, arguments.json))?;
             // A status above 255 cannot come from a process.
             Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
         }
