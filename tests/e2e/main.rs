@@ -11,6 +11,7 @@ mod world;
 mod booted;
 mod bulk;
 mod consoles;
+mod containers;
 mod cut;
 mod ends;
 mod flow;

@@ -491,10 +491,15 @@ impl Client {
 
     /// The next message that is not a ping.
     pub async fn next(&mut self) -> Message {
+        self.next_after("what was read").await
+    }
+
+    async fn next_after(&mut self, said: &str) -> Message {
         let deadline = Instant::now() + SOON;
         loop {
             let message = timeout_at(deadline, self.socket.next()).await;
-            let message = message.expect("nothing comes").expect("the end").unwrap();
+            let message =
+                message.unwrap_or_else(|_| panic!("nothing comes after {said:?}")).expect("the end").unwrap();
             if !message.is_ping() && !message.is_pong() {
                 return message;
             }
@@ -518,7 +523,7 @@ impl Client {
     pub async fn read_until(&mut self, text: &str) -> String {
         let mut said = String::new();
         while !said.contains(text) {
-            match self.next().await {
+            match self.next_after(&said).await {
                 Message::Binary(piece) => said.push_str(&String::from_utf8_lossy(&piece)),
                 other => panic!("{other:?} after {said:?}, waiting for {text:?}"),
             }

@@ -65,13 +65,7 @@ impl Settings for Exec {
         let path = absolute_file("argv", path.into())?;
         let rules = check_rules(raw.params)?;
         let arguments = check_arguments(&path, argv.collect(), &rules)?;
-        for (name, value) in &raw.env {
-            if name.is_empty() || name.contains('=') {
-                return Err(TargetConfigError::at("env", format!("\"{name}\" cannot name a variable")));
-            }
-            without_nul("env", name.as_bytes())?;
-            without_nul("env", value.as_bytes())?;
-        }
+        check_env(&raw.env)?;
         if raw.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(TargetConfigError::at("timeout", "must be longer than nothing"));
         }
@@ -109,6 +103,18 @@ impl Settings for Exec {
     async fn probe(&self) -> Result<String, OpenError> {
         self.program.probe().await
     }
+}
+
+/// Refuses what cannot stand in a process' environment.
+pub(super) fn check_env(env: &BTreeMap<String, String>) -> Result<(), TargetConfigError> {
+    for (name, value) in env {
+        if name.is_empty() || name.contains('=') {
+            return Err(TargetConfigError::at("env", format!("\"{name}\" cannot name a variable")));
+        }
+        without_nul("env", name.as_bytes())?;
+        without_nul("env", value.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn check_rules(raw: BTreeMap<String, RawRule>) -> Result<BTreeMap<String, Rule>, TargetConfigError> {

@@ -5,6 +5,7 @@
 
 mod access;
 mod config;
+mod container;
 mod display;
 mod exec;
 mod fifo;
@@ -75,6 +76,7 @@ kind::kinds! {
     Lxc(lxc::Lxc),
     Incus(incus::Incus),
     Machine(machine::Machine),
+    Container(container::Container),
 }
 
 impl Target {

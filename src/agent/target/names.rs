@@ -33,6 +33,11 @@ impl TryFrom<Vec<String>> for Names {
 }
 
 impl Names {
+    /// Every name.
+    pub(super) fn all() -> Names {
+        Names(Pattern::new("*").into_iter().collect())
+    }
+
     pub(super) fn allow(&self, name: &str) -> bool {
         self.0.iter().any(|pattern| pattern.matches_with(name, OPTIONS))
     }

@@ -139,6 +139,11 @@ impl OpenError {
         OpenError { end: End::TargetFailed, message: message.into() }
     }
 
+    /// The owner does not allow this one.
+    pub(super) fn not_allowed(message: impl Into<String>) -> OpenError {
+        OpenError { end: End::NotAllowed, message: message.into() }
+    }
+
     /// `what` failed with a system error.
     pub(super) fn system(what: impl fmt::Display, error: impl Into<io::Error>) -> OpenError {
         OpenError::failed(format!("{what}: {}", error.into()))

@@ -1,0 +1,194 @@
+//! A program that runs in a container for one stream.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::super::opened::{OpenError, Opened, Opening, Process, cannot};
+use super::console::{DETACH_KEYS, Ending, Hears, resizing, split};
+use super::engine::{Api, AskError};
+use super::found::{Found, PAUSE, TRIES};
+use crate::protocol::mode::Mode;
+
+/// How long a program has to end by itself when its terminal is gone.
+const GRACE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Run {
+    /// Never empty.
+    pub(super) argv: Vec<String>,
+    pub(super) tty: bool,
+    pub(super) user: Option<String>,
+    pub(super) cwd: Option<PathBuf>,
+    pub(super) env: BTreeMap<String, String>,
+}
+
+impl Run {
+    pub(super) async fn start(&self, api: Api, found: Found, opening: Opening) -> Result<Opened, OpenError> {
+        found.must_run(&api)?;
+        let is_rw = opening.mode == Mode::Rw;
+        let failed = |error| api.engine.explained(error);
+        let id = create(&api, &found.id, &self.order(is_rw)).await.map_err(failed)?;
+        let start = json!({ "Detach": false, "Tty": self.tty });
+        let upgraded = api.upgrade(&format!("/exec/{id}/start"), Some(&start)).await;
+        let (stream, early) = upgraded.map_err(failed)?;
+        let hears = if is_rw { Hears::BytesAndEnd } else { Hears::Nothing };
+        let (output, input) = split(stream, early, hears, self.tty);
+        let started = Started { api: api.clone(), container: found.id, id: id.clone() };
+        let (send, status) = watch::channel(None);
+        let dropped = CancellationToken::new();
+        tokio::spawn(started.clone().end_after(dropped.clone(), found.name));
+        let asked = match self.tty {
+            true => resizing(api, format!("/exec/{id}/resize"), opening.window),
+            false => Box::new(cannot),
+        };
+        let why = Box::pin(async move {
+            send.send_replace(started.status().await);
+            Ok(())
+        });
+        Ok(Opened {
+            output: Box::new(Ending::new(output, why)),
+            input,
+            asked,
+            process: Some(Process { status, _ends_when_dropped: Some(dropped.drop_guard()) }),
+            half_close: false,
+        })
+    }
+
+    fn order(&self, is_rw: bool) -> Value {
+        let mut env = self.env.clone();
+        if self.tty {
+            env.entry("TERM".to_owned()).or_insert_with(|| "xterm-256color".to_owned());
+        }
+        let env: Vec<_> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut order = json!({
+            "AttachStdin": is_rw,
+            "AttachStdout": true,
+            "AttachStderr": true,
+            "Tty": self.tty,
+            "Cmd": self.argv,
+            "Env": env,
+            "DetachKeys": DETACH_KEYS,
+        });
+        if let Some(user) = &self.user {
+            order["User"] = json!(user);
+        }
+        if let Some(cwd) = &self.cwd {
+            order["WorkingDir"] = json!(cwd.to_string_lossy());
+        }
+        order
+    }
+}
+
+async fn create(api: &Api, container: &str, order: &Value) -> Result<String, AskError> {
+    let created = api.post(&format!("/containers/{container}/exec"), Some(order)).await?;
+    let id = created["Id"].as_str().ok_or_else(|| AskError::Strange("a program without an ID".into()))?;
+    Ok(id.to_owned())
+}
+
+/// A program that was started in a container.
+#[derive(Clone)]
+struct Started {
+    api: Api,
+    container: String,
+    id: String,
+}
+
+impl Started {
+    async fn look(&self) -> Option<Value> {
+        self.api.get(&format!("/exec/{}/json", self.id)).await.ok()
+    }
+
+    /// The exit status, as soon as the engine knows it.
+    async fn status(&self) -> Option<i32> {
+        for _ in 0..TRIES {
+            let now = self.look().await?;
+            if now["Running"] == false {
+                return now["ExitCode"].as_i64().and_then(|code| i32::try_from(code).ok());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        None
+    }
+
+    /// Ends the program when nobody has its stream any more: engines let it run.
+    async fn end_after(self, dropped: CancellationToken, name: String) {
+        dropped.cancelled().await;
+        for signal in ["HUP", "KILL"] {
+            match self.running().await {
+                None => return,
+                Some(Ok(pid)) => {
+                    if let Err(why) = self.kill(signal, pid).await {
+                        warn!("a program goes on in container {name}: {why}");
+                        return;
+                    }
+                }
+                Some(Err(why)) => {
+                    warn!("a program goes on in container {name}: {why}");
+                    return;
+                }
+            }
+            if signal == "HUP" {
+                self.has_ended_in_time().await;
+            }
+        }
+    }
+
+    /// The program's PID inside of the container, if it runs.
+    async fn running(&self) -> Option<Result<u32, String>> {
+        let now = self.look().await?;
+        let pid = now["Pid"].as_u64().filter(|pid| *pid > 0 && now["Running"] == true)?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"));
+        let inside = status.map_err(|error| {
+            format!("its PID is not to be seen here ({error}); the unit must not have ProtectProc= for this")
+        });
+        Some(
+            inside.and_then(|status| {
+                innermost_pid(&status).ok_or("the kernel tells no PIDs of namespaces".into())
+            }),
+        )
+    }
+
+    async fn has_ended_in_time(&self) {
+        let _ = tokio::time::timeout(GRACE, async {
+            while self.look().await.is_some_and(|now| now["Running"] == true) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        })
+        .await;
+    }
+
+    /// By the container's own kill(1): the engines' API has nothing for it.
+    async fn kill(&self, signal: &str, pid: u32) -> Result<(), String> {
+        let order = json!({ "Cmd": ["kill", "-s", signal, "--", format!("-{pid}")], "User": "0" });
+        let said = |error| self.api.engine.explained(error).message;
+        let id = create(&self.api, &self.container, &order).await.map_err(said)?;
+        let start = json!({ "Detach": true });
+        self.api.post(&format!("/exec/{id}/start"), Some(&start)).await.map_err(said)?;
+        Ok(())
+    }
+}
+
+/// The PID in the namespace that lies deepest (proc_pid_status(5)).
+fn innermost_pid(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_whitespace().next_back()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pid_inside_is_the_last_one() {
+        assert_eq!(innermost_pid("Name:\tsh\nNSpid:\t17197\t7\nNSpgid:\t17197\t7\n"), Some(7));
+        assert_eq!(innermost_pid("NSpid:\t12\n"), Some(12));
+        assert_eq!(innermost_pid("Name:\tsh\n"), None);
+    }
+}
