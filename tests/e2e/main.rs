@@ -23,5 +23,6 @@ mod logs;
 mod outages;
 mod platforms;
 mod proxies;
+mod serial;
 mod settings;
 mod tools;

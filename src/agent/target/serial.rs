@@ -4,9 +4,11 @@
 mod line;
 mod readers;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use nix::libc::dev_t;
 use serde::Deserialize;
 
 use super::config::{TargetConfigError, absolute_file};
@@ -27,20 +29,16 @@ pub(super) struct Raw {
 }
 
 /// Checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Serial {
     path: PathBuf,
     /// None leaves the line's own.
     speed: Option<Speed>,
-    /// The line while somebody has it open. Not part of what the owner wrote.
-    open: Arc<Mutex<Weak<Shared>>>,
 }
 
-impl PartialEq for Serial {
-    fn eq(&self, other: &Serial) -> bool {
-        (&self.path, &self.speed) == (&other.path, &other.speed)
-    }
-}
+/// The lines that somebody has open, by the numbers of their devices: opened twice, by two targets, a line
+/// would give each byte to one of them.
+static OPEN: Mutex<BTreeMap<dev_t, Weak<Shared>>> = Mutex::new(BTreeMap::new());
 
 impl Settings for Serial {
     const NAME: &'static str = "serial";
@@ -54,7 +52,7 @@ impl Settings for Serial {
         let path = absolute_file("path", raw.path)?;
         let speed =
             raw.baud.map(Speed::of).transpose().map_err(|error| TargetConfigError::at("baud", error))?;
-        Ok(Serial { path, speed, open: Arc::default() })
+        Ok(Serial { path, speed })
     }
 
     fn modes(&self) -> &'static [Mode] {
@@ -71,7 +69,11 @@ impl Settings for Serial {
 
     async fn probe(&self) -> Result<String, OpenError> {
         let path = self.path.clone();
-        blocking(move || Line::look(&path)).await
+        blocking(move || {
+            Line::look(&path)?;
+            Ok(format!("{} is there and may be read and written", path.display()))
+        })
+        .await
     }
 }
 
@@ -100,13 +102,14 @@ impl Open for Serial {
 impl Serial {
     /// The line as others have it open, else opened now.
     fn shared(&self) -> Result<Arc<Shared>, OpenError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = open.upgrade().filter(|shared| !shared.is_over()) {
+        let device = Line::look(&self.path)?;
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, shared| shared.strong_count() > 0);
+        if let Some(shared) = open.get(&device).and_then(Weak::upgrade).filter(|shared| !shared.is_over()) {
             return Ok(shared);
         }
-        let line = Line::open(&self.path, self.speed)?;
-        let shared = Shared::begin(line);
-        *open = Arc::downgrade(&shared);
+        let shared = Shared::begin(Line::open(&self.path, self.speed)?);
+        open.insert(device, Arc::downgrade(&shared));
         Ok(shared)
     }
 }

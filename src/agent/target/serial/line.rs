@@ -4,12 +4,12 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::task::{Context, Poll, ready};
 
 use nix::fcntl::OFlag;
-use nix::libc;
+use nix::libc::{self, dev_t};
 use nix::sys::termios::{
     BaudRate, ControlFlags, FlushArg, SetArg, cfmakeraw, cfsetspeed, tcflush, tcgetattr, tcsetattr,
 };
@@ -60,7 +60,6 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn open(path: &Path, speed: Option<Speed>) -> Result<Line, OpenError> {
-        Line::look(path)?;
         let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let device = open_unlinked(path, flags).map_err(|error| explain(path, Need::ReadWrite, &error))?;
         let not_set =
@@ -79,8 +78,8 @@ impl Line {
         Ok(line)
     }
 
-    /// Looks without opening, which would raise the modem's lines.
-    pub(super) fn look(path: &Path) -> Result<String, OpenError> {
+    /// The number of the device at `path`. Looks without opening, which would raise the modem's lines.
+    pub(super) fn look(path: &Path) -> Result<dev_t, OpenError> {
         let failed = |error: &io::Error| explain(path, Need::ReadWrite, error);
         let place = open_unlinked(path, OFlag::O_PATH).map_err(|error| failed(&error))?;
         let metadata = File::from(place).metadata().map_err(|error| failed(&error))?;
@@ -88,7 +87,7 @@ impl Line {
             return Err(wrong_type(path, "a serial line or terminal", &metadata));
         }
         access(path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|error| failed(&error.into()))?;
-        Ok(format!("{} is there and may be read and written", path.display()))
+        Ok(metadata.rdev())
     }
 }
 
