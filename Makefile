@@ -50,6 +50,7 @@ install: build
 	install -D -m 0640 packaging/agent/config.toml $(DESTDIR)/etc/stream-agent/config.toml
 	install -D -m 0640 packaging/relay/config.toml $(DESTDIR)/etc/stream-relay/config.toml
 	install -d -m 0750 $(DESTDIR)/etc/stream-agent/config.d $(DESTDIR)/etc/stream-agent/targets.d
+	install -m 0640 packaging/agent/targets.d/*.toml $(DESTDIR)/etc/stream-agent/targets.d/
 	install -d -m 0750 $(DESTDIR)/etc/stream-agent/issuers.d $(DESTDIR)/etc/stream-relay/issuers.d
 	install -d -m 0750 $(DESTDIR)/etc/stream-relay/config.d
 	install -d $(DESTDIR)$(PREFIX)/share/doc/stream/docs/examples

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use stream::protocol::command::Code;
+use stream::protocol::control::{FromClient, FromHost};
 use stream::protocol::end::End;
 
 fn table_rows(first_header: &str) -> Vec<Vec<String>> {
@@ -49,6 +50,44 @@ fn refusal_codes_are_as_documented() {
     let labels = source.lines().filter_map(|line| line.trim().strip_prefix("Code::")?.split_once("=> \""));
     let coded: Vec<&str> = labels.map(|(_, rest)| rest.trim_end_matches("\",")).collect();
     assert_eq!(documented, coded);
+}
+
+/// The variants of an enum as its source has them, in snake case; without `Unknown`.
+fn variants(name: &str) -> Vec<String> {
+    let source =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/protocol/control.rs")).unwrap();
+    let body = source.split_once(&format!("pub enum {name} {{")).unwrap().1.split_once("\n}").unwrap().0;
+    let names = body.lines().filter_map(|line| line.strip_prefix("    "));
+    let names = names.filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()));
+    let names = names.map(|line| line.trim_end_matches([' ', '{', ',']).to_lowercase());
+    names.filter(|name| name != "unknown").collect()
+}
+
+#[test]
+fn control_messages_are_as_documented() {
+    use serde_json::Value;
+    let rows = table_rows("| from | message | meaning |");
+    let of = |from: &str| -> Vec<Value> {
+        let rows = rows.iter().filter(|row| row[0] == from);
+        rows.map(|row| serde_json::from_str(&row[1]).unwrap()).collect()
+    };
+    let types = |messages: &[Value]| -> Vec<String> {
+        messages.iter().map(|message| message["type"].as_str().unwrap().to_owned()).collect()
+    };
+    let (client, host) = (of("client"), of("host"));
+    assert_eq!(types(&client), variants("FromClient"));
+    assert_eq!(types(&host), variants("FromHost"));
+    // Each is what the code writes and reads.
+    for message in client {
+        let read: FromClient = serde_json::from_value(message.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), message);
+    }
+    for message in host {
+        let read: FromHost = serde_json::from_value(message.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), message);
+    }
+    let signals = rows.iter().find(|row| row[1].contains("signal")).unwrap()[2].clone();
+    assert_eq!(signals.split_once(": ").unwrap().1.to_lowercase(), variants("Signal").join(", "));
 }
 
 /// The example with every key that is commented out in it.

@@ -334,6 +334,8 @@ impl RawAuth {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::protocol::issuers::SigningKey;
 
@@ -359,18 +361,43 @@ mod tests {
         assert!(settings.targets.is_empty());
     }
 
+    /// The text with every key that is commented out in it.
+    fn uncommented(text: &str) -> String {
+        let line = |line: &str| {
+            let key = line.strip_prefix('#').filter(|rest| {
+                rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+            });
+            format!("{}\n", key.unwrap_or(line))
+        };
+        text.lines().map(line).collect()
+    }
+
+    #[test]
+    fn the_shipped_examples_show_every_key_of_every_kind() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/agent/targets.d");
+        let mut shown = BTreeMap::<String, BTreeSet<String>>::new();
+        for file in std::fs::read_dir(dir).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "{text}");
+            let mut tables: toml::Table = toml::from_str(&uncommented(&text)).unwrap();
+            let toml::Value::Table(targets) = tables.remove("target").unwrap() else { panic!("{text}") };
+            for (name, table) in targets {
+                let toml::Value::Table(table) = table else { panic!("{name}") };
+                let target = Target::from_table(&name, table.clone());
+                let kind = target.unwrap_or_else(|error| panic!("{name}: {error}")).kind_name();
+                shown.entry(kind.to_owned()).or_default().extend(table.keys().cloned());
+            }
+        }
+        for (kind, keys) in Target::kinds() {
+            let lacking: Vec<_> = keys.iter().filter(|key| !shown[kind].contains(**key)).collect();
+            assert!(lacking.is_empty(), "{kind} lacks {lacking:?}");
+        }
+    }
+
     #[test]
     fn the_shipped_example_shows_every_key_with_its_default() {
         // Its three needs are examples; everything else in it is a default.
-        let uncommented: String = EXAMPLE
-            .lines()
-            .map(|line| {
-                let key = line.strip_prefix('#').filter(|rest| {
-                    rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
-                });
-                format!("{}\n", key.unwrap_or(line))
-            })
-            .collect();
+        let uncommented = uncommented(EXAMPLE);
         let only_one_login = |line: &&str| {
             ![
                 "nkey_seed_file",
@@ -389,7 +416,7 @@ mod tests {
             uncommented.lines().filter(only_one_login).map(|line| format!("{line}\n")).collect();
         let settings = loaded(&text).unwrap();
         let least = loaded(LEAST).unwrap();
-        assert_eq!(settings.targets.len(), 7);
+        assert_eq!(settings.targets.len(), 2);
         assert_eq!(format!("{:?}", settings.leg), format!("{:?}", least.leg));
         assert_eq!(settings.prefix, least.prefix);
         assert_eq!(

@@ -143,6 +143,7 @@ impl Stream {
             stream: Some(self.linked.stream),
             peer: Some(self.linked.peer.clone()),
             mode: Some(self.permit.mode()),
+            params: self.order.params.clone(),
             ..self.order.record(event, &self.agent.settings().host)
         }
     }

@@ -1,6 +1,7 @@
 //! Who opened what, when, and how it ended: one record per event of a stream, as a log line with
 //! fields and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -54,6 +55,8 @@ pub struct Record {
     pub host: Option<HostId>,
     /// Name of the target; never its address.
     pub target: Option<String>,
+    /// What the grant filled into the target; only values that the target's rules let pass.
+    pub params: BTreeMap<String, String>,
     /// The user that the grant names.
     pub user: Option<String>,
     /// Address of the client, as the relay sees it.
@@ -84,6 +87,7 @@ impl Record {
             stream: None,
             host: None,
             target: None,
+            params: BTreeMap::new(),
             user: None,
             peer: None,
             token: None,
@@ -109,6 +113,7 @@ impl Record {
                     stream = self.stream,
                     host = self.host.as_ref().map(HostId::as_str),
                     target = self.target.as_deref(),
+                    params = self.params_in_words(),
                     user = self.user.as_deref(),
                     peer = self.peer.as_deref(),
                     token = self.token.as_deref(),
@@ -129,6 +134,12 @@ impl Record {
         }
     }
 
+    /// As they are written on a command line.
+    fn params_in_words(&self) -> Option<String> {
+        let params: Vec<_> = self.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (!params.is_empty()).then(|| params.join(" "))
+    }
+
     /// To the millisecond: more digits would only be noise.
     fn seconds(&self) -> Option<f64> {
         self.lasted.map(|lasted| (lasted.as_secs_f64() * 1000.0).round() / 1000.0)
@@ -141,6 +152,9 @@ impl fmt::Display for Record {
         write!(f, "stream {}", self.event.label())?;
         if let Some(target) = &self.target {
             write!(f, ", target {}", target.escape_debug())?;
+        }
+        if let Some(params) = self.params_in_words() {
+            write!(f, " {}", params.escape_debug())?;
         }
         if let Some(user) = &self.user {
             // Names come from outside: a line break in one must not look like a line of ours.
@@ -165,6 +179,7 @@ impl Serialize for Record {
         entry(&mut map, "stream", self.stream)?;
         entry(&mut map, "host", self.host.as_ref())?;
         entry(&mut map, "target", self.target.as_ref())?;
+        entry(&mut map, "params", (!self.params.is_empty()).then_some(&self.params))?;
         entry(&mut map, "user", self.user.as_ref())?;
         entry(&mut map, "peer", self.peer.as_ref())?;
         entry(&mut map, "token", self.token.as_ref())?;
@@ -185,7 +200,6 @@ fn entry<M: SerializeMap>(map: &mut M, key: &str, value: Option<impl Serialize>)
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
 
     use serde_json::json;
@@ -201,6 +215,7 @@ mod tests {
             stream: Some(1),
             host: Some("h1".parse().unwrap()),
             target: Some("vm1".into()),
+            params: BTreeMap::from([("unit".to_owned(), "a@1".to_owned())]),
             user: Some("alice\nstream ended".into()),
             peer: Some("192.0.2.1".into()),
             token: Some("0f007385".into()),
@@ -220,7 +235,7 @@ mod tests {
             serde_json::to_value(ended()).unwrap(),
             json!({
                 "v": 1, "at": "2023-11-14T22:13:20.250Z", "event": "ended", "session": "01J", "stream": 1,
-                "host": "h1", "target": "vm1", "user": "alice\nstream ended", "peer": "192.0.2.1",
+                "host": "h1", "target": "vm1", "params": {"unit": "a@1"}, "user": "alice\nstream ended", "peer": "192.0.2.1",
                 "token": "0f007385", "mode": "rw", "bytes_in": 12, "bytes_out": 3400, "seconds": 1.5,
                 "end": "target_failed", "code": 4502, "reason": "connection refused",
             })
@@ -249,10 +264,11 @@ mod tests {
         let fields = &seen[0].1;
         assert_eq!(
             fields["message"],
-            "stream ended, target vm1, user alice\\nstream ended: connection refused (4502)"
+            "stream ended, target vm1 unit=a@1, user alice\\nstream ended: connection refused (4502)"
         );
         for (name, value) in [
             ("mode", "rw"),
+            ("params", "\"unit=a@1\""),
             ("event", "\"ended\""),
             ("code", "4502"),
             ("seconds", "1.5"),
@@ -260,7 +276,7 @@ mod tests {
         ] {
             assert_eq!(fields[name], value);
         }
-        assert_eq!(fields.len(), 16, "{fields:?}");
+        assert_eq!(fields.len(), 17, "{fields:?}");
         assert_eq!(seen[2].1.len(), 2, "unknown fields are not logged: {:?}", seen[2].1);
     }
 

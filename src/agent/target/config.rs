@@ -228,7 +228,7 @@ fn unknown(what: &str, written: &str, known: &[&str], shown: &[&str]) -> String 
 
 /// The names of a struct's fields as its `Deserialize` knows them, so that no second list of them
 /// can go stale.
-fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
+pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     struct Fields<'a>(&'a mut &'static [&'static str]);
 
     impl<'de> Deserializer<'de> for Fields<'_> {

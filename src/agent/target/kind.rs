@@ -70,6 +70,11 @@ macro_rules! kinds {
                 /// Names of all kinds.
                 pub(in crate::agent::target) const NAMES: &[&str] = &[$(<$settings>::NAME),+];
 
+                /// The keys that each kind has for itself.
+                pub(in crate::agent::target) fn keys() -> Vec<(&'static str, &'static [&'static str])> {
+                    vec![$((<$settings>::NAME, config::keys::<<$settings as Settings>::Raw>())),+]
+                }
+
                 /// Reads and checks a kind's own keys; `None` for an unknown kind.
                 pub(in crate::agent::target) fn from_table(
                     name: &str,

@@ -80,6 +80,11 @@ kind::kinds! {
 }
 
 impl Target {
+    /// All kinds, each with the keys that it has for itself.
+    pub fn kinds() -> Vec<(&'static str, &'static [&'static str])> {
+        all::Kind::keys()
+    }
+
     /// The word that stands as `kind` in the configuration.
     pub fn kind_name(&self) -> &'static str {
         self.kind.name()
