@@ -231,6 +231,8 @@ async fn a_container_of_lxc_has_a_console_and_takes_commands() {
     ))
     .await;
     let mut shell = terminal(&world, "shell", 100, 30).await;
+    // A shell that is just starting forgets what was typed before.
+    shell.read_until("# ").await;
     shell.send(b"echo $((6*7)) $(hostname); stty size; exit 5\n".to_vec()).await;
     let said = shell.read_until("30 100").await;
     assert!(said.contains("42 c1"), "{said:?}");

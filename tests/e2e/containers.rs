@@ -188,8 +188,8 @@ async fn consoles(brand: &'static str) {
     let mut console = terminal(&world, "console", "web-1").await;
     let mut look = terminal(&world, "look", "web-1").await;
     started(&world, 2).await;
-    type_until(&mut console, "echo $((6*7))\r", "\n42").await;
-    look.read_until("\n42").await;
+    console.is_answered().await;
+    look.read_until("\n=42=").await;
     // The size is told behind the bytes' back.
     let mut size = String::new();
     while !size.contains("33 101") {
@@ -237,9 +237,10 @@ async fn programs(brand: &'static str) {
     )
     .await;
     let mut shell = terminal(&world, "shell", "web-1").await;
+    shell.is_answered().await;
     let mut size = String::new();
     while !size.contains("33 101") {
-        size = type_until(&mut shell, "stty size; echo $TERM =$((6*7))=\r", "=42=\r\n").await;
+        size = type_until(&mut shell, "stty size; echo $TERM +$((6*7))+\r", "+42+\r\n").await;
     }
     assert!(size.contains("xterm-256color"), "{size:?}");
     shell.send(b"exit 5\r".to_vec()).await;
@@ -262,7 +263,8 @@ async fn programs(brand: &'static str) {
 
     // Whoever leaves leaves nothing running, in whatever state it is.
     let mut shell = terminal(&world, "shell", "web-1").await;
-    type_until(&mut shell, "echo $((6*7)); sleep 1001\r", "\n42").await;
+    shell.is_answered().await;
+    type_until(&mut shell, "echo $((7*7)); sleep 1001\r", "\n49").await;
     let mut flood = terminal(&world, "flood", "web-1").await;
     flood.read_until("y\r\ny").await;
     let mut stubborn = terminal(&world, "stubborn", "web-1").await;
@@ -359,7 +361,7 @@ async fn ends(brand: &'static str) {
         world.agent().says(&format!("has no container {which}: `{brand} ps --all`")).await;
     }
     let mut console = terminal(&world, "console", "web-1").await;
-    type_until(&mut console, "echo $((6*7))\r", "\n42").await;
+    console.is_answered().await;
     let mut log = terminal(&world, "log", "web-1").await;
     log.read_until("42").await;
     engine.does(&["restart", "--time=0", "web-1"]).await;
@@ -370,7 +372,7 @@ async fn ends(brand: &'static str) {
     }
     // What was opened by its name is the new one.
     let mut console = terminal(&world, "console", "web-1").await;
-    type_until(&mut console, "echo $((6*7))\r", "\n42").await;
+    console.is_answered().await;
     engine.does(&["pause", "web-1"]).await;
     let mut paused = terminal(&world, "console", "web-1").await;
     assert_eq!(rest(&mut paused).await.2, 4502);

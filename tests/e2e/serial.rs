@@ -30,11 +30,11 @@ async fn a_guests_serial_lines_are_consoles() {
     world.start().await;
 
     let mut socket = world.open("socket").await;
-    socket.send(b"echo $((6*7))\r".to_vec()).await;
-    socket.read_until("\n42\r\n").await;
+    socket.is_answered().await;
 
     let before = settings(&path);
     let mut line = world.open("line").await;
+    line.is_answered().await;
     line.send(b"echo $((6*7)); tty\r".to_vec()).await;
     let said = line.read_until("/dev/ttyS1").await;
     assert!(said.contains("\n42\r\n"), "{said:?}");
@@ -42,7 +42,7 @@ async fn a_guests_serial_lines_are_consoles() {
     assert_eq!(said.matches("echo $((6*7))").count(), 1, "{said:?}");
     line.send(b"echo wrong\x03".to_vec()).await;
     line.read_until("^C").await;
-    line.read_until("guest$ ").await;
+    line.is_answered().await;
     line.send(b"echo $((7*7))\r".to_vec()).await;
     let said = line.read_until("\n49\r\n").await;
     assert!(!said.contains("wrong"), "{said:?}");

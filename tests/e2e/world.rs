@@ -531,6 +531,17 @@ impl Client {
         said
     }
 
+    /// Types until a shell answers: one that is just starting forgets what was typed before.
+    pub async fn is_answered(&mut self) {
+        for _ in 0..60 {
+            self.send(b"echo =$((6*7))=\r".to_vec()).await;
+            if timeout(Duration::from_secs(1), self.read_until("\n=42=")).await.is_ok() {
+                return;
+            }
+        }
+        panic!("the shell does not answer");
+    }
+
     /// All bytes to the end, and the close code and reason.
     pub async fn rest(&mut self) -> (Vec<u8>, u16, String) {
         let mut bytes = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use http_body_util::{BodyExt, Full, Limited};
@@ -22,6 +23,12 @@ use super::super::unix::connect;
 
 /// The newest version of the API that this was written for; engines serve older ones for years.
 const NEWEST: Version = Version(1, 57);
+
+/// How long an engine may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer that are held at a time.
+const BUFFER: usize = 64 * 1024;
 
 /// An answer's bytes at most. What is known of a container has some kilobytes.
 const MAX_ANSWER: usize = 4 << 20;
@@ -124,7 +131,8 @@ impl Engine {
                 ));
             }
         };
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await?;
         // It ends with the last of what was asked for.
         tokio::spawn(connection.with_upgrades());
         let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
@@ -200,7 +208,9 @@ impl Api {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, AskError> {
-        let answer = whole(self.send(method, path, body, false).await?).await?;
+        let answer = async { whole(self.send(method, path, body, false).await?).await };
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        let answer = answer.map_err(|_| AskError::Strange("it does not answer".into()))??;
         match answer.trim_ascii().is_empty() {
             true => Ok(Value::Null),
             false => serde_json::from_slice(&answer).map_err(|error| AskError::Strange(error.to_string())),
