@@ -16,11 +16,12 @@ use super::bus::Bus;
 use super::config::{Auth, Settings, load};
 use super::parked::shutting_down;
 use super::status::Status;
+use super::target;
 
 /// How often the number of streams in the status line is renewed.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 
-/// How long farewells, and the last records, may take after the drain.
+/// How long farewells, the ends of programs, and the last records may each take after the drain.
 const FAREWELLS: Duration = Duration::from_secs(5);
 
 /// Runs an agent until a signal ends it.
@@ -59,6 +60,9 @@ pub async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
         if tokio::time::timeout(FAREWELLS, lifecycle.tasks().wait()).await.is_err() {
             warn!("{} streams did not end in time", lifecycle.tasks().len());
         }
+    }
+    if tokio::time::timeout(FAREWELLS, target::all_gone()).await.is_err() {
+        warn!("programs of ended streams go on");
     }
     reloads.abort();
     counting.abort();

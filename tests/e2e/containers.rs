@@ -124,7 +124,9 @@ impl Drop for Engine {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
-        let _ = Now::new("umount").arg("--quiet").arg(self.dir.path().join("root/overlay")).status();
+        if self.brand == "podman" {
+            let _ = Now::new("umount").arg(self.dir.path().join("root/overlay")).status();
+        }
         let Some(daemon) = self.daemon.take() else { return };
         // It takes its containerd with it, if it may.
         daemon.signal(Signal::SIGTERM);
@@ -216,8 +218,9 @@ async fn consoles(brand: &'static str) {
 async fn programs(brand: &'static str) {
     let engine = Engine::start(brand).await;
     engine.run("web-1", &[], &["/bin/sleep", "1000"]).await;
-    let world = World::with(
-        &[
+    let mut world = World::new();
+    world.agent_config = "[limits]\ndrain_timeout = '0s'\n".into();
+    world.targets = [
             engine.table("shell", "action = 'exec'\ncontainers = ['web-*']\nargv = ['/bin/sh']"),
             engine.table(
                 "both",
@@ -233,9 +236,8 @@ async fn programs(brand: &'static str) {
             ),
             engine.table("nothing", "action = 'exec'\ncontainers = ['web-1']\nargv = ['/bin/nothing']"),
         ]
-        .concat(),
-    )
-    .await;
+        .concat();
+    world.start().await;
     let mut shell = terminal(&world, "shell", "web-1").await;
     shell.is_answered().await;
     let mut size = String::new();
@@ -283,6 +285,14 @@ async fn programs(brand: &'static str) {
     let (said, status, code, reason) = rest(&mut nothing).await;
     println!("{brand}, no such program: {said:?} {status:?} {code} {reason:?}");
     assert!(code == 4502 || matches!(status, Some(126 | 127)), "{code} {status:?} {reason}");
+
+    // Nor does an agent that is stopped.
+    let mut stubborn = terminal(&world, "stubborn", "web-1").await;
+    stubborn.read_until("ready").await;
+    world.agent().signal(Signal::SIGTERM);
+    assert_eq!(stubborn.rest().await.1, 1001);
+    assert_eq!(world.agent.as_mut().unwrap().ended().await, 0);
+    assert_eq!(engine.processes("web-1").await, 1, "{}", world.agent().said());
 }
 
 async fn logs(brand: &'static str) {

@@ -71,8 +71,9 @@ impl Settings for Incus {
         if name.contains(':') {
             return Err(ParamError::new("instance", "is not a name of this host: it has a colon in it"));
         }
-        let mut arguments: Vec<String> =
-            self.project.iter().map(|project| format!("--project={project}")).collect();
+        // Neither the remotes of a user's configuration, nor advice to new users in the stream.
+        let mut arguments = vec!["--force-local".to_owned()];
+        arguments.extend(self.project.iter().map(|project| format!("--project={project}")));
         match &self.argv {
             None => arguments.extend(["console".to_owned(), name]),
             Some(argv) => {
@@ -85,11 +86,7 @@ impl Settings for Incus {
                 arguments.extend_from_slice(argv);
             }
         }
-        let mut program = Program::new(&self.program, arguments, true);
-        // It keeps its settings below, and says so where it cannot.
-        program.env.insert("HOME".to_owned(), "/nonexistent".to_owned());
-        program.env.insert("INCUS_CONF".to_owned(), "/nonexistent".to_owned());
-        Ok(program)
+        Ok(Program::new(&self.program, arguments, true))
     }
 
     async fn probe(&self) -> Result<String, OpenError> {
@@ -106,12 +103,12 @@ mod tests {
         let console = "kind = 'incus'\ninstances = ['*']\nproject = 'p'";
         assert_eq!(
             bound_argv(console, "instance", "web1").unwrap(),
-            "/usr/bin/incus --project=p console web1"
+            "/usr/bin/incus --force-local --project=p console web1"
         );
         let shell = "kind = 'incus'\ninstances = ['web1']\nprogram = '/snap/bin/lxc'\nargv = ['/bin/bash']";
         assert_eq!(
             bound_argv(shell, "instance", "web1").unwrap(),
-            "/snap/bin/lxc exec web1 --force-interactive -- /bin/bash"
+            "/snap/bin/lxc --force-local exec web1 --force-interactive -- /bin/bash"
         );
         assert!(bound_argv(console, "instance", "other:web1").unwrap_err().contains("colon"));
     }

@@ -39,7 +39,7 @@ use crate::protocol::profile::Profile;
 
 pub use config::TargetConfigError;
 use opened::Opening;
-pub use opened::{Ask, Input, OpenError, Opened, Output, Process, Window};
+pub use opened::{Ask, Input, OpenError, Opened, Output, Process, Window, all_gone};
 pub use params::ParamError;
 use params::Params;
 

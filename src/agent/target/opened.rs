@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::sync::LazyLock;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
+use tokio_util::task::TaskTracker;
 
 use crate::protocol::control::Signal;
 use crate::protocol::end::End;
@@ -104,6 +106,20 @@ pub struct Window {
 pub struct Process {
     pub(super) status: watch::Receiver<Option<i32>>,
     pub(super) _ends_when_dropped: Option<DropGuard>,
+}
+
+/// What is still being done for targets that were opened.
+static AT_WORK: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// Spawns what has to see to the end of an opened target, whenever that comes.
+pub(super) fn see_to_its_end(work: impl Future<Output = ()> + Send + 'static) {
+    AT_WORK.spawn(work);
+}
+
+/// Waits until all that was opened is gone: only after the last stream has ended.
+pub async fn all_gone() {
+    AT_WORK.close();
+    AT_WORK.wait().await;
 }
 
 /// What a shell says of a process that SIGKILL ended.

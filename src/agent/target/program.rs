@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{Need, explain, wrong_type};
 use super::kind::Open;
-use super::opened::{Ask, OpenError, Opened, Opening, Process, Window, blocking, cannot};
+use super::opened::{Ask, OpenError, Opened, Opening, Process, Window, blocking, cannot, see_to_its_end};
 use crate::protocol::mode::Mode;
 use identity::Identity;
 use input::{PipeInput, PtyInput};
@@ -183,7 +183,7 @@ impl Started {
         opened.asked = Box::new(move |ask| asked(&ask, mode, pty.as_ref(), &foreground));
         let dropped = CancellationToken::new();
         let (send, status) = watch::channel(None);
-        tokio::spawn(self.leader.supervise(self.timeout, dropped.clone(), over, send));
+        see_to_its_end(self.leader.supervise(self.timeout, dropped.clone(), over, send));
         opened.process = Some(Process { status, _ends_when_dropped: Some(dropped.drop_guard()) });
         Ok(opened)
     }

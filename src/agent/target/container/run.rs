@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::super::opened::{OpenError, Opened, Opening, Process, cannot};
+use super::super::opened::{OpenError, Opened, Opening, Process, cannot, see_to_its_end};
 use super::console::{DETACH_KEYS, Ending, Hears, resizing, split};
 use super::engine::{Api, AskError};
 use super::found::{Found, PAUSE, TRIES};
@@ -43,7 +43,7 @@ impl Run {
         let started = Started { api: api.clone(), container: found.id, id: id.clone() };
         let (send, status) = watch::channel(None);
         let dropped = CancellationToken::new();
-        tokio::spawn(started.clone().end_after(dropped.clone(), found.name));
+        see_to_its_end(started.clone().end_after(dropped.clone(), status.clone(), found.name));
         let asked = match self.tty {
             true => resizing(api, format!("/exec/{id}/resize"), opening.window),
             false => Box::new(cannot),
@@ -118,50 +118,44 @@ impl Started {
     }
 
     /// Ends the program when nobody has its stream any more: engines let it run.
-    async fn end_after(self, dropped: CancellationToken, name: String) {
+    async fn end_after(self, dropped: CancellationToken, status: watch::Receiver<Option<i32>>, name: String) {
         dropped.cancelled().await;
+        if status.borrow().is_some() {
+            return;
+        }
         for signal in ["HUP", "KILL"] {
-            match self.running().await {
-                None => return,
-                Some(Ok(pid)) => {
-                    if let Err(why) = self.kill(signal, pid).await {
-                        warn!("a program goes on in container {name}: {why}");
-                        return;
-                    }
-                }
-                Some(Err(why)) => {
-                    warn!("a program goes on in container {name}: {why}");
-                    return;
-                }
+            let Some(pid) = self.pid().await else { return };
+            let sent = match pid {
+                Ok(pid) => self.kill(signal, pid).await,
+                Err(why) => Err(why),
+            };
+            if let Err(why) = sent {
+                return warn!("a program goes on in container {name}: {why}");
             }
-            if signal == "HUP" {
-                self.has_ended_in_time().await;
-            }
+            let _ = tokio::time::timeout(GRACE, self.ended()).await;
         }
     }
 
-    /// The program's PID inside of the container, if it runs.
-    async fn running(&self) -> Option<Result<u32, String>> {
-        let now = self.look().await?;
-        let pid = now["Pid"].as_u64().filter(|pid| *pid > 0 && now["Running"] == true)?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status"));
-        let inside = status.map_err(|error| {
-            format!("its PID is not to be seen here ({error}); the unit must not have ProtectProc= for this")
-        });
-        Some(
-            inside.and_then(|status| {
-                innermost_pid(&status).ok_or("the kernel tells no PIDs of namespaces".into())
-            }),
-        )
+    async fn ended(&self) {
+        while self.look().await.is_some_and(|now| now["Running"] == true) {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
-    async fn has_ended_in_time(&self) {
-        let _ = tokio::time::timeout(GRACE, async {
-            while self.look().await.is_some_and(|now| now["Running"] == true) {
-                tokio::time::sleep(PAUSE).await;
+    /// The program's PID inside of the container; none if it has ended.
+    async fn pid(&self) -> Option<Result<u32, String>> {
+        for _ in 0..TRIES {
+            let now = self.look().await?;
+            match (now["Pid"].as_u64(), now["Running"] == true) {
+                (Some(pid @ 1..), true) => return Some(pid_inside(pid)),
+                // It is just being started.
+                (_, true) => {}
+                (_, false) if now["ExitCode"].is_null() => {}
+                _ => return None,
             }
-        })
-        .await;
+            tokio::time::sleep(PAUSE).await;
+        }
+        None
     }
 
     /// By the container's own kill(1): the engines' API has nothing for it.
@@ -173,6 +167,13 @@ impl Started {
         self.api.post(&format!("/exec/{id}/start"), Some(&start)).await.map_err(said)?;
         Ok(())
     }
+}
+
+fn pid_inside(pid: u64) -> Result<u32, String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| {
+        format!("its PID is not to be seen here ({error}): the unit must not have ProtectProc= for this")
+    })?;
+    innermost_pid(&status).ok_or_else(|| "the kernel tells no PIDs of namespaces".to_owned())
 }
 
 /// The PID in the namespace that lies deepest (proc_pid_status(5)).
