@@ -15,6 +15,19 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
     Target::from_table("fuzzed", table.parse().expect("TOML")).expect("a target")
 });
 
+/// A name that globs allow, and that becomes part of an address.
+static NAMED: LazyLock<Target> = LazyLock::new(|| {
+    let table = "kind = 'container'\nengine = 'docker'\naction = 'attach'\ncontainers = ['web-*', 'db?']";
+    Target::from_table("fuzzed", table.parse().expect("TOML")).expect("a target")
+});
+
+/// The globs above, by hand.
+fn is_named(value: &str) -> bool {
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@:+-".contains(&byte);
+    let is_allowed = value.starts_with("web-") || value.len() == 3 && value.starts_with("db");
+    is_harmless(value) && value.bytes().all(is_safe) && is_allowed
+}
+
 fn is_harmless(value: &str) -> bool {
     value.len() <= 256 && !value.starts_with('-') && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
@@ -35,6 +48,10 @@ type Given = (Option<String>, Option<String>, Option<(String, String)>);
 
 fuzz_target!(|given: Given| {
     let (any, unit, other) = given;
+    if let Some(name) = &any {
+        let picked = BTreeMap::from([("container".to_owned(), name.clone())]);
+        assert_eq!(NAMED.bind(&picked).is_ok(), is_named(name), "{name:?}");
+    }
     let named = |name: &str, value: Option<String>| value.map(|value| (name.to_owned(), value));
     let given: BTreeMap<String, String> =
         other.into_iter().chain(named("any", any)).chain(named("unit", unit)).collect();

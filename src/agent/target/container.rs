@@ -2,6 +2,7 @@
 //! or what it wrote.
 
 mod console;
+mod ending;
 mod engine;
 mod found;
 mod frames;

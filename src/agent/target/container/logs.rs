@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::log;
 use super::super::opened::{OpenError, Opened, Output};
-use super::console::Ending;
+use super::ending::Ending;
 use super::engine::Api;
 use super::found::Found;
 use super::frames::Frames;

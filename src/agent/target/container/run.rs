@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::super::opened::{OpenError, Opened, Opening, Process, cannot, see_to_its_end};
-use super::console::{DETACH_KEYS, Ending, Hears, resizing, split};
+use super::console::{DETACH_KEYS, Hears, resizing, split};
+use super::ending::Ending;
 use super::engine::{Api, AskError};
 use super::found::{Found, PAUSE, TRIES};
 use crate::protocol::mode::Mode;
