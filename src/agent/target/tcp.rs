@@ -193,9 +193,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_connection_says_what_to_look_at() {
-        let (listener, target) = listen().await;
-        assert!(in_time(target.probe()).await.unwrap().starts_with("connected to localhost:"));
-        drop(listener);
+        let (_listener, heard) = listen().await;
+        assert!(in_time(heard.probe()).await.unwrap().starts_with("connected to localhost:"));
+        // Bound and not listening: a port that was given back may be somebody else's at once.
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let target = target(&format!("kind = 'tcp'\naddress = '{}'", silent.local_addr().unwrap()));
         let error = in_time(target.probe()).await.unwrap_err();
         assert_eq!(error.end, End::TargetFailed);
         assert!(error.message.starts_with("connection refused on "), "{error}");
