@@ -115,29 +115,44 @@ impl Drop for Engine {
         for id in run(&["ps", "--all", "--quiet"]).lines() {
             run(&["rm", "--force", id]);
         }
-        // Podman's supervisors stay for five minutes after a program, for whoever asks how it ended.
-        let place = self.dir.path().display().to_string();
-        for process in std::fs::read_dir("/proc").unwrap().flatten() {
-            let line = std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
-            if line.starts_with("/usr/bin/conmon") && line.contains(&place) {
-                let pid = process.file_name().to_str().and_then(|pid| pid.parse().ok()).unwrap();
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-            }
-        }
-        if self.brand == "podman" {
-            let _ = Now::new("umount").arg(self.dir.path().join("root/overlay")).status();
-        }
         let Some(daemon) = self.daemon.take() else { return };
         // It takes its containerd with it, if it may.
         daemon.signal(Signal::SIGTERM);
         let proc = format!("/proc/{}/exe", daemon.pid());
-        for _ in 0..500 {
-            if std::fs::read_link(&proc).is_err() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        poll(|| std::fs::read_link(&proc).is_err());
+        if self.brand == "podman" {
+            // Its supervisors stay for five minutes after a program, for whoever asks how it ended, and call it
+            // again when they end.
+            let place = self.dir.path().display().to_string();
+            poll(|| !end_all(&place));
+            let _ = Now::new("umount").arg(self.dir.path().join("root/overlay")).status();
         }
     }
+}
+
+/// Waits for the end of something, ten seconds at most.
+fn poll(mut is_over: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if is_over() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ends the processes of podman that name this place; whether there were any.
+fn end_all(place: &str) -> bool {
+    let mut found = false;
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+        let program = line.split('\0').next().unwrap_or_default();
+        if (program.ends_with("conmon") || program.ends_with("podman")) && line.contains(place) {
+            let pid = process.file_name().to_str().and_then(|pid| pid.parse().ok()).unwrap();
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+            found = true;
+        }
+    }
+    found
 }
 
 async fn terminal(world: &World, target: &str, container: &str) -> Client {
