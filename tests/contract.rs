@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
-use stream::protocol::command::Code;
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use stream::daemon::audit::{Event, Record};
+use stream::protocol::command::{Code, TargetInfo};
 use stream::protocol::control::{FromClient, FromHost};
 use stream::protocol::end::End;
+use stream::protocol::mode::Mode;
 
 fn table_rows(first_header: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md")).unwrap();
@@ -65,7 +71,6 @@ fn variants(name: &str) -> Vec<String> {
 
 #[test]
 fn control_messages_are_as_documented() {
-    use serde_json::Value;
     let rows = table_rows("| from | message | meaning |");
     let of = |from: &str| -> Vec<Value> {
         let rows = rows.iter().filter(|row| row[0] == from);
@@ -88,6 +93,63 @@ fn control_messages_are_as_documented() {
     }
     let signals = rows.iter().find(|row| row[1].contains("signal")).unwrap()[2].clone();
     assert_eq!(signals.split_once(": ").unwrap().1.to_lowercase(), variants("Signal").join(", "));
+}
+
+/// The names in the first column of a table.
+fn documented_keys(first_header: &str) -> BTreeSet<String> {
+    let rows = table_rows(first_header);
+    rows.iter().flat_map(|row| row[0].split(", ")).map(str::to_owned).collect()
+}
+
+fn keys(value: &Value) -> BTreeSet<String> {
+    value.as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn listed_targets_have_the_documented_keys() {
+    // Every field by name here and below, so that a new one is not forgotten.
+    let target = TargetInfo {
+        name: "logs".into(),
+        kind: "journal".into(),
+        title: Some("Logs".into()),
+        modes: vec![Mode::Ro],
+        params: vec!["unit".into()],
+        terminal: true,
+    };
+    let documented = documented_keys("| key of a target | meaning |");
+    assert_eq!(documented, keys(&serde_json::to_value(&target).unwrap()));
+    let least = TargetInfo { title: None, params: vec![], terminal: false, ..target };
+    let left_out = ["title", "params", "terminal"].map(str::to_owned);
+    let least = keys(&serde_json::to_value(&least).unwrap());
+    assert_eq!(least, &documented - &left_out.into());
+}
+
+#[test]
+fn records_have_the_documented_keys() {
+    let record = Record {
+        event: Event::Ended,
+        at: SystemTime::now(),
+        session: Some("s".into()),
+        stream: Some(1),
+        host: Some("h1".parse().unwrap()),
+        target: Some("logs".into()),
+        params: [("unit".to_owned(), "ssh.service".to_owned())].into(),
+        user: Some("alice".into()),
+        peer: Some("192.0.2.1".into()),
+        token: Some("0f007385".into()),
+        mode: Some(Mode::Ro),
+        bytes_in: Some(0),
+        bytes_out: Some(1),
+        lasted: Some(Duration::from_secs(1)),
+        end: Some(End::TargetEnded),
+        reason: Some("target ended".into()),
+    };
+    assert_eq!(
+        documented_keys("| key of a record | meaning |"),
+        keys(&serde_json::to_value(&record).unwrap())
+    );
+    let least = keys(&serde_json::to_value(Record::new(Event::Refused)).unwrap());
+    assert_eq!(least, ["v", "at", "event"].map(str::to_owned).into());
 }
 
 /// The example with every key that is commented out in it.

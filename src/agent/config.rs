@@ -372,21 +372,100 @@ mod tests {
         text.lines().map(line).collect()
     }
 
-    #[test]
-    fn the_shipped_examples_show_every_key_of_every_kind() {
-        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/agent/targets.d");
-        let mut shown = BTreeMap::<String, BTreeSet<String>>::new();
-        for file in std::fs::read_dir(dir).unwrap() {
-            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    /// The files of `targets.d` as they are shipped, by their names.
+    fn shipped_fragments() -> BTreeMap<String, String> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/agent/targets.d");
+        let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap());
+        files
+            .map(|file| {
+                let name = file.file_name().into_string().unwrap();
+                (name, std::fs::read_to_string(file.path()).unwrap())
+            })
+            .collect()
+    }
+
+    /// The tables of all examples in `targets.d`.
+    fn examples() -> Vec<(String, toml::Table)> {
+        let mut examples = vec![];
+        for text in shipped_fragments().values() {
             assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "{text}");
-            let mut tables: toml::Table = toml::from_str(&uncommented(&text)).unwrap();
+            let mut tables: toml::Table = toml::from_str(&uncommented(text)).unwrap();
             let toml::Value::Table(targets) = tables.remove("target").unwrap() else { panic!("{text}") };
             for (name, table) in targets {
                 let toml::Value::Table(table) = table else { panic!("{name}") };
-                let target = Target::from_table(&name, table.clone());
-                let kind = target.unwrap_or_else(|error| panic!("{name}: {error}")).kind_name();
-                shown.entry(kind.to_owned()).or_default().extend(table.keys().cloned());
+                examples.push((name, table));
             }
+        }
+        examples
+    }
+
+    /// The text that follows a heading of `docs/targets.md` that names this kind, up to the next.
+    fn sections_of(kind: &str, document: &str) -> String {
+        let named = format!("`{kind}`");
+        let sections =
+            document.split("\n## ").filter(|section| section.lines().next().unwrap().contains(&named));
+        sections.collect()
+    }
+
+    fn targets_document() -> String {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/targets.md")).unwrap()
+    }
+
+    #[test]
+    fn every_key_of_every_kind_is_documented() {
+        let document = targets_document();
+        for (kind, keys) in Target::kinds() {
+            let sections = sections_of(kind, &document);
+            // As `params.NAME` and `raw = true`, too.
+            let is_named = |key: &str| {
+                ["`", ".", " ="].iter().any(|behind| sections.contains(&format!("`{key}{behind}")))
+            };
+            let lacking: Vec<_> = keys.iter().filter(|key| !is_named(key)).collect();
+            assert!(lacking.is_empty(), "docs/targets.md lacks {lacking:?} of {kind}");
+        }
+    }
+
+    #[test]
+    fn what_kinds_are_by_default_is_documented() {
+        let document = targets_document();
+        let table = document.split_once("| kind | modes | streams | profile |\n").unwrap().1;
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+        let mut documented = BTreeMap::new();
+        for row in rows {
+            let cells: Vec<_> = row.trim_matches('|').split('|').map(|cell| cell.replace('`', "")).collect();
+            let [kinds, facts @ ..] = &cells[..] else { panic!("{row}") };
+            let facts = facts.iter().map(|fact| fact.trim().to_owned()).collect::<Vec<_>>();
+            documented.extend(kinds.split(',').map(|kind| (kind.trim().to_owned(), facts.clone())));
+        }
+        let mut coded = BTreeMap::new();
+        for (name, mut table) in examples() {
+            ["modes", "max_streams", "profile"].iter().for_each(|key| drop(table.remove(*key)));
+            let target = Target::from_table(&name, table.clone()).unwrap();
+            let default = target.modes[0].to_string();
+            let mut modes = vec![default.clone()];
+            for mode in ["rw", "ro"].into_iter().filter(|mode| *mode != default) {
+                table.insert("modes".into(), vec![mode].into());
+                if Target::from_table(&name, table.clone()).is_ok() {
+                    modes.push(mode.to_owned());
+                }
+            }
+            let kind = match table.get("action").and_then(toml::Value::as_str) {
+                Some("logs") => "container for logs".to_owned(),
+                _ => target.kind_name().to_owned(),
+            };
+            let profile = target.profile.label().to_owned();
+            coded.insert(kind, vec![modes.join(", "), target.max_streams.to_string(), profile]);
+        }
+        assert_eq!(documented, coded);
+    }
+
+    #[test]
+    fn the_shipped_examples_show_every_key_of_every_kind() {
+        let mut shown = BTreeMap::<String, BTreeSet<String>>::new();
+        for (name, table) in examples() {
+            let target = Target::from_table(&name, table.clone());
+            let kind = target.unwrap_or_else(|error| panic!("{name}: {error}")).kind_name();
+            shown.entry(kind.to_owned()).or_default().extend(table.keys().cloned());
         }
         for (kind, keys) in Target::kinds() {
             let lacking: Vec<_> = keys.iter().filter(|key| !shown[kind].contains(**key)).collect();
@@ -426,6 +505,24 @@ mod tests {
         // And the keys that were left out above are known, too.
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
         toml::Value::Table(all).try_into::<Raw>().unwrap();
+    }
+
+    #[test]
+    fn all_shipped_examples_can_be_used_together() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("targets.d")).unwrap();
+        for (name, text) in shipped_fragments() {
+            std::fs::write(dir.path().join("targets.d").join(name), uncommented(&text)).unwrap();
+        }
+        let targets = uncommented(EXAMPLE);
+        let targets = &targets[targets.find("[target.").unwrap()..];
+        let (key, _) = SigningKey::generate("k1").unwrap();
+        std::fs::write(dir.path().join("k1.pub"), key.public_pem()).unwrap();
+        let least = LEAST.replace("/etc/stream-agent/issuers.d", dir.path().to_str().unwrap());
+        let file = dir.path().join("config.toml");
+        std::fs::write(&file, least + targets).unwrap();
+        let (_, settings) = load(&file).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(settings.targets.len(), examples().len() + 2);
     }
 
     #[test]

@@ -133,6 +133,8 @@ impl Agent {
         }
         let (order, ticket) = Order::verify(Start::parse(payload)?, settings, record)?;
         let permit = self.allowlist.permit(&order.target, &order.params, order.mode)?;
+        // Not before: a value that breaks a rule is repeated nowhere.
+        record.params = order.params.clone();
         let session = self.sessions.begin(&order.session, order.remember)?;
         Parked::dial(self, (order, ticket), session, permit).await
     }

@@ -1,6 +1,7 @@
 //! A session's life on the host: dial, park, wait for the client, start its stream; and a spare
 //! connection for the next stream as soon as one is linked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -80,7 +81,9 @@ impl Parked {
         // What happens once is boxed: thousands of these wait for their only stream to end.
         let (linked, leg) = match Box::pin(wait_for_client(leg, unwanted)).await {
             Ok(linked) => linked,
-            Err(closing) => return accepted.refused(&closing, "no stream came about"),
+            Err(closing) => {
+                return accepted.refused(&closing, "no stream came about", accepted.order.params.clone());
+            }
         };
         let ours = accepted.agent.settings().session;
         let until = Instant::now() + accepted.order.max_time.map_or(ours, |asked| asked.min(ours));
@@ -121,8 +124,13 @@ impl Accepted {
                 }
                 Err(refusal) => {
                     let end = if refusal.code == Code::Busy { End::TooMany } else { End::NotAllowed };
+                    // A reload may have brought rules that the parameters break: then they are not repeated.
+                    let params = match refusal.code {
+                        Code::ParamsNotAllowed | Code::TargetNotAllowed => BTreeMap::new(),
+                        _ => self.order.params.clone(),
+                    };
                     let closing = Closing::new(end, refusal.message);
-                    self.refused(&closing, "no place for another stream");
+                    self.refused(&closing, "no place for another stream", params);
                     self.agent.tasks.spawn(leg.finish(Farewell::Say(closing)));
                 }
             }
@@ -148,8 +156,9 @@ impl Accepted {
         }
     }
 
-    fn refused(&self, closing: &Closing, what: &str) {
+    fn refused(&self, closing: &Closing, what: &str, params: BTreeMap<String, String>) {
         self.agent.tell(Record {
+            params,
             end: Some(closing.end),
             reason: Some(format!("{what}: {}", closing.reason)),
             ..self.order.record(Event::Refused, &self.agent.settings().host)

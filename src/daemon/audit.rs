@@ -134,9 +134,16 @@ impl Record {
         }
     }
 
-    /// As they are written on a command line.
+    /// As they are written on a command line. An owner's pattern may allow spaces and commas: a value with them is
+    /// quoted, so that it cannot look like another parameter or field.
     fn params_in_words(&self) -> Option<String> {
-        let params: Vec<_> = self.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@:+-/".contains(&byte);
+        let in_words =
+            |(name, value): (&String, &String)| match !value.is_empty() && value.bytes().all(is_plain) {
+                true => format!("{name}={value}"),
+                false => format!("{name}={value:?}"),
+            };
+        let params: Vec<_> = self.params.iter().map(in_words).collect();
         (!params.is_empty()).then(|| params.join(" "))
     }
 
@@ -154,7 +161,7 @@ impl fmt::Display for Record {
             write!(f, ", target {}", target.escape_debug())?;
         }
         if let Some(params) = self.params_in_words() {
-            write!(f, " {}", params.escape_debug())?;
+            write!(f, " {params}")?;
         }
         if let Some(user) = &self.user {
             // Names come from outside: a line break in one must not look like a line of ours.
@@ -248,6 +255,18 @@ mod tests {
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(text, r#"{"v":1,"at":"1970-01-01T00:00:00.000Z","event":"refused"}"#);
         assert_eq!(record.to_string(), "stream refused");
+    }
+
+    #[test]
+    fn a_parameter_cannot_look_like_another_field() {
+        let params =
+            [("a", "x, user root"), ("b", "1 c=2"), ("d", "\"\n"), ("e", ""), ("f", "web@1.service")];
+        let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let record = Record { target: Some("t".into()), params, ..Record::new(Event::Started) };
+        assert_eq!(
+            record.to_string(),
+            r#"stream started, target t a="x, user root" b="1 c=2" d="\"\n" e="" f=web@1.service"#
+        );
     }
 
     #[test]

@@ -173,6 +173,23 @@ async fn what_is_used_for_injection_is_refused_on_the_whole_way() {
         println!("{:<24} {message}", format!("{value:.20?}"));
     }
     world.agent().says("params_not_allowed").await;
+    // Records have the parameters that passed, also where no client came, and no value that was refused.
+    let body = serde_json::json!({ "host": "h1", "target": "unit", "params": { "unit": "late.service" } });
+    let (_, answer) = world.api("POST", "/api/v1/sessions", body).await;
+    let session = format!("/api/v1/sessions/{}", answer["session"].as_str().unwrap());
+    world.api("DELETE", &session, serde_json::json!({})).await;
+    world.agent().says("no stream came about").await;
+    let said = world.agent().said();
+    let events = |event: &str, params: &str| {
+        let (event, params) = (format!("event=\"{event}\""), format!("params=\"{params}\""));
+        said.lines().filter(|line| line.contains(&event) && line.contains(&params)).count()
+    };
+    for (event, params) in
+        [("started", "unit=nginx.service"), ("ended", "unit=nginx.service"), ("refused", "unit=late.service")]
+    {
+        assert_eq!(events(event, params), 1, "{event}:\n{said}");
+    }
+    assert!(!said.contains("oProxyCommand") && !said.contains("a;id"), "{said}");
 }
 
 /// A busybox container of LXC; destroyed with its folder.
