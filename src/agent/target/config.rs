@@ -109,7 +109,7 @@ pub(super) fn read<S: Settings>(table: toml::Table) -> Result<(S, Limits), Targe
         modes: settings.modes(),
         streams: S::MAX_STREAMS,
         most_streams: S::MOST_STREAMS,
-        profile: S::PROFILE,
+        profile: settings.profile(),
     };
     Ok((settings, limits))
 }

@@ -139,6 +139,13 @@ impl Settings for Container {
         Ok(Container { engine, allowed, what, is_terminal })
     }
 
+    fn profile(&self) -> Profile {
+        match self.what {
+            What::Logs(_) => Profile::Bulk,
+            _ => Self::PROFILE,
+        }
+    }
+
     fn modes(&self) -> &'static [Mode] {
         match self.what {
             What::Logs(_) => &[Mode::Ro],

@@ -1,5 +1,6 @@
 //! A program that the owner names, with arguments of which a grant's parameters may fill the places.
 
+mod script;
 mod template;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,6 @@ use super::program::Program;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 use template::Template;
-
-/// Programs that read their argument after `-c` as a script.
-const SHELLS: [&str; 9] = ["sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "python3", "perl"];
 
 /// As written.
 #[derive(Debug, Deserialize)]
@@ -151,10 +149,9 @@ fn check_arguments(
         let message = format!("{unused} has no place: write {{{unused}}} in argv, or leave it out");
         return Err(TargetConfigError::at("params", message));
     }
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
-    let script = arguments.iter().position(|argument| argument == "-c" || argument == "-e");
-    let script = script.and_then(|at| templates.get(at + 1));
-    if SHELLS.contains(&&*name) && script.is_some_and(|script| script.names().next().is_some()) {
+    let program = program.to_string_lossy();
+    let words: Vec<_> = std::iter::once(&*program).chain(arguments.iter().map(String::as_str)).collect();
+    if let Some(name) = script::with_parameter(&words) {
         return Err(wrong(format!(
             "has a parameter inside a script, where {name} would run it: write \"$1\" there, and the parameter as \
              an argument of its own after it"
@@ -215,6 +212,11 @@ mod tests {
             ("argv = ['/bin/a', '{a}']\nparams.a.patern = 'a'", "params", "patern"),
             ("argv = ['/bin/a', '{a}']\nparams.A.pattern = 'a'", "params", "cannot name"),
             ("argv = ['/bin/sh', '-c', 'ls {a}']\nparams.a.pattern = '.*'", "argv", "write \"$1\""),
+            (
+                "argv = ['/usr/bin/env', 'bash', '-lc', 'ls {a}']\nparams.a.pattern = '.*'",
+                "argv",
+                "where bash",
+            ),
             ("argv = ['/bin/a']\ntimeout = '0s'", "timeout", "longer"),
         ];
         for (text, key, words) in cases {

@@ -170,7 +170,7 @@ impl Journal {
         };
         let mut refused = None;
         for place in &places {
-            match system_journal(place) {
+            match system_journal(place, self.namespace.as_deref()) {
                 Ok(Some(path)) => return Ok(format!("{} may be read", path.display())),
                 Ok(None) => {}
                 Err((path, error)) => refused = Some(explain(&path, Need::Read, &error)),
@@ -178,23 +178,31 @@ impl Journal {
         }
         Err(refused.unwrap_or_else(|| {
             let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
-            OpenError::failed(format!(
-                "there is no journal in {}: does systemd-journald run?",
-                places.join(" or ")
-            ))
+            let (places, namespace) = (places.join(" or "), self.namespace.as_ref());
+            OpenError::failed(match namespace {
+                None => format!("there is no journal in {places}: does systemd-journald run?"),
+                Some(name) => format!(
+                    "there is no journal of namespace {name} in {places}: does systemd-journald@{name} run?"
+                ),
+            })
         }))
     }
 }
 
-/// A file of the system's journal below `place` that may be read.
-fn system_journal(place: &Path) -> Result<Option<PathBuf>, (PathBuf, io::Error)> {
+/// A file of the system's journal below `place` that may be read. Of a namespace, it is in MACHINE.NAMESPACE.
+fn system_journal(place: &Path, namespace: Option<&str>) -> Result<Option<PathBuf>, (PathBuf, io::Error)> {
     let machines = match fs::read_dir(place) {
         Ok(machines) => machines,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err((place.to_owned(), error)),
     };
+    let is_meant = |path: &PathBuf| {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned());
+        path.is_dir() && extension.as_deref() == namespace
+    };
     let directories = std::iter::once(place.to_owned())
-        .chain(machines.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()));
+        .filter(|_| namespace.is_none())
+        .chain(machines.filter_map(|entry| Some(entry.ok()?.path())).filter(is_meant));
     for directory in directories {
         let path = directory.join("system.journal");
         match fs::File::open(&path) {
@@ -318,6 +326,24 @@ mod tests {
             ]
         );
         assert_eq!(arguments("units = ['*']\nsince = '1h'\nlines = 0", None)[1], "--lines=0");
+    }
+
+    #[test]
+    fn a_namespace_has_a_journal_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().display();
+        let look = |more: &str| journal(&format!("units = ['*']\ndirectory = '{at}'\n{more}")).look();
+        let make = |name: &str| {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("system.journal"), "").unwrap();
+        };
+        make("1a2b.web");
+        assert!(look("").unwrap_err().message.contains("does systemd-journald run?"));
+        assert!(look("namespace = 'web'").unwrap().contains("1a2b.web/system.journal"));
+        make("1a2b");
+        assert!(look("").unwrap().contains("1a2b/system.journal"));
+        let error = look("namespace = 'db'").unwrap_err().message;
+        assert!(error.ends_with("does systemd-journald@db run?"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) trait Settings: Sized {
     const MAX_STREAMS: u32;
     /// The most streams that make sense.
     const MOST_STREAMS: u32 = 4096;
-    /// What streams are tuned for where the owner does not say.
+    /// What streams of most targets of the kind are tuned for.
     const PROFILE: Profile;
     /// The kind's own keys, as they are written. Must refuse unknown fields.
     type Raw: DeserializeOwned;
@@ -24,6 +24,11 @@ pub(super) trait Settings: Sized {
     type Bound: Open;
 
     fn check(raw: Self::Raw) -> Result<Self, TargetConfigError>;
+
+    /// What its streams are tuned for where the owner does not say.
+    fn profile(&self) -> Profile {
+        Self::PROFILE
+    }
 
     /// What the target can be opened for; the first is the default.
     fn modes(&self) -> &'static [Mode];
