@@ -1,10 +1,12 @@
 //! `stream-agent`: arguments -> settings -> run -> exit code.
 
-use std::path::{Path, PathBuf};
+mod arguments;
+
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use serde_json::json;
 use stream::agent::config::{EXAMPLE, Settings, load};
 use stream::agent::run;
@@ -13,45 +15,7 @@ use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
 use stream::daemon::{logging, memory};
 
-/// Opens the consoles, screens and logs that this host's owner allows, without an open port.
-#[derive(Debug, Parser)]
-#[command(name = "stream-agent", version, arg_required_else_help = true)]
-struct Arguments {
-    /// Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stream-agent/config.toml")]
-    config: PathBuf,
-
-    /// Log level, or filters as in RUST_LOG.
-    #[arg(long, global = true, value_name = "LEVEL")]
-    log_level: Option<String>,
-
-    /// Print results as JSON.
-    #[arg(long, global = true)]
-    json: bool,
-
-    /// Print the shipped configuration and exit.
-    #[arg(long)]
-    print_default_config: bool,
-
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the agent.
-    Run,
-    /// Check the configuration and exit.
-    CheckConfig,
-    /// Show what may be opened.
-    Targets,
-    /// Go the way of a stream step by step, and say what would fail and what would mend it.
-    TestDial {
-        /// Probe only this target.
-        #[arg(long, value_name = "NAME")]
-        target: Option<String>,
-    },
-}
+use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {

@@ -1,60 +1,17 @@
 //! `stream-relay`: arguments -> settings -> run -> exit code.
 
+mod arguments;
 mod serve;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use stream::client::open;
 use stream::daemon::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
 use stream::platform::{inspect, keygen};
 
-/// Where hosts that have no open port meet the clients who may reach them.
-#[derive(Debug, Parser)]
-#[command(name = "stream-relay", version, arg_required_else_help = true)]
-struct Arguments {
-    /// Configuration file; config.d/*.toml beside it is read too.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stream-relay/config.toml")]
-    config: PathBuf,
-
-    /// Log level, or filters as in RUST_LOG.
-    #[arg(long, global = true, value_name = "LEVEL")]
-    log_level: Option<String>,
-
-    /// Print results as JSON.
-    #[arg(long, global = true)]
-    json: bool,
-
-    /// Print the shipped configuration and exit.
-    #[arg(long)]
-    print_default_config: bool,
-
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the relay.
-    Serve,
-    /// Check the configuration and exit.
-    CheckConfig,
-    /// Make keys: the platform's, an API key, or a host's relay key.
-    Keygen(keygen::Args),
-    /// Look at a grant.
-    #[command(subcommand)]
-    Grant(Grant),
-    /// Open a target: print its URL, or bridge local tools to it.
-    Open(Box<open::Args>),
-}
-
-#[derive(Debug, Subcommand)]
-enum Grant {
-    /// Print what a grant says, and whether it would be believed.
-    Inspect(inspect::Args),
-}
+use arguments::{Arguments, Command, Grant};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
