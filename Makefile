@@ -4,13 +4,31 @@ PREFIX  ?= /usr
 DESTDIR ?=
 ARGS    ?=
 CARGO   ?= cargo
+PROFILE ?= release
+GLIBC   ?=
 FUZZ    ?= reader
 FUZZ_SECONDS ?= 60
 
-.PHONY: build demo test lint bench bench-quick fuzz install
+TARGET = $(shell uname -m)-unknown-linux-gnu
+BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
+.PHONY: build demo test lint manual bench bench-quick fuzz deb vendor install install-agent install-relay
+
+# Packages: the same source gives the same bytes, wherever it lies and wherever it is built.
+ifeq ($(PROFILE),dist)
+CRATES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
+MOVED  = $(CURDIR)=stream $(abspath $(or $(CARGO_TARGET_DIR),target))=target $(addsuffix =crates,$(CRATES))
+export RUSTFLAGS += $(addprefix --remap-path-prefix=,$(MOVED))
+export CFLAGS    += $(addprefix -ffile-prefix-map=,$(MOVED))
+endif
+
+# With GLIBC=2.28 the programs run on every glibc since that one (Debian 10, EL8), wherever they are built.
 build:
-	$(CARGO) build --locked --release
+ifneq ($(GLIBC),)
+	PATH=$$(packaging/zig):$$PATH $(CARGO) zigbuild --locked --profile $(PROFILE) --target $(TARGET).$(GLIBC)
+else
+	$(CARGO) build --locked --profile $(PROFILE)
+endif
 
 # A relay, a platform, a host and NATS on this machine; ARGS=--check runs it unattended.
 demo:
@@ -32,6 +50,10 @@ lint:
 	@if $(CARGO) tree --locked -e normal --prefix none | grep -E '^(h2|rsa|openssl-sys|aws-lc-rs) '; then \
 		echo 'these crates must not be in the tree' >&2; exit 1; fi
 
+# Man pages and completions, from the programs' arguments and the shipped configuration.
+manual:
+	STREAM_WRITE_MANUAL=1 $(CARGO) test --locked --test manual
+
 # What is shipped beside its floors and peers; the result is written into docs/benchmarks.md. As root, 25 minutes.
 bench: build
 	benches/run --into docs/benchmarks.md $(ARGS)
@@ -43,17 +65,37 @@ bench-quick: build
 fuzz:
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(FUZZ) -- -max_total_time=$(FUZZ_SECONDS)
 
-# The one place that says which file goes where; packages call it.
-install: build
-	install -D -m 0755 target/release/stream-agent $(DESTDIR)$(PREFIX)/bin/stream-agent
-	install -D -m 0755 target/release/stream-relay $(DESTDIR)$(PREFIX)/bin/stream-relay
-	install -D -m 0640 packaging/agent/config.toml $(DESTDIR)/etc/stream-agent/config.toml
-	install -D -m 0640 packaging/relay/config.toml $(DESTDIR)/etc/stream-relay/config.toml
-	install -d -m 0750 $(DESTDIR)/etc/stream-agent/config.d $(DESTDIR)/etc/stream-agent/targets.d
-	install -m 0640 packaging/agent/targets.d/*.toml $(DESTDIR)/etc/stream-agent/targets.d/
-	install -d -m 0750 $(DESTDIR)/etc/stream-agent/issuers.d $(DESTDIR)/etc/stream-relay/issuers.d
-	install -d -m 0750 $(DESTDIR)/etc/stream-relay/config.d
-	install -d $(DESTDIR)$(PREFIX)/share/doc/stream/docs/examples
-	install -m 0644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(PREFIX)/share/doc/stream/
-	install -m 0644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/stream/docs/
-	install -m 0644 docs/examples/* $(DESTDIR)$(PREFIX)/share/doc/stream/docs/examples/
+# Debian packages of what is committed, in target/packages/deb; VENDOR=1 puts all crates into the source package.
+deb:
+	packaging/deb
+
+# All crates into vendor/, for builds without a network.
+vendor:
+	packaging/vendor .
+
+# The one place that says which file goes where; packages call it. BUILT is where `make build` has put the programs.
+install: install-agent install-relay
+
+DOC = $(DESTDIR)$(PREFIX)/share/doc
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+
+install-agent install-relay: install-%: build
+	install -D -m 0755 $(BUILT)/stream-$* $(DESTDIR)$(PREFIX)/bin/stream-$*
+	install -d -m 0750 $(DESTDIR)/etc/stream-$* $(DESTDIR)/etc/stream-$*/config.d $(DESTDIR)/etc/stream-$*/issuers.d
+	install -m 0640 packaging/$*/config.toml $(DESTDIR)/etc/stream-$*/config.toml
+	if [ -d packaging/$*/targets.d ]; then install -D -m 0640 -t $(DESTDIR)/etc/stream-$*/targets.d packaging/$*/targets.d/*.toml; fi
+	install -D -m 0644 -t $(UNITS) systemd/stream-$*.service $(wildcard systemd/stream-$*.socket systemd/stream-$*-*.socket)
+	install -D -m 0644 systemd/sysusers.d/stream-$*.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/stream-$*.conf
+	install -D -m 0644 systemd/tmpfiles.d/stream-$*.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/stream-$*.conf
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 packaging/manual/stream-$*.8
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 packaging/manual/stream-$*.toml.5
+	install -D -m 0644 packaging/completions/stream-$*.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/stream-$*
+	install -D -m 0644 packaging/completions/_stream-$* $(DESTDIR)$(ZSH_COMPLETIONS)/_stream-$*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d packaging/completions/stream-$*.fish
+	install -D -m 0644 -t $(DOC)/stream-$* README.md docs/protocol.md docs/packages.md $(DOCS_$*)
+	install -D -m 0644 -t $(DOC)/stream-$*/examples systemd/examples/stream-$*/*.conf $(EXAMPLES_$*)
+
+DOCS_agent = docs/targets.md $(wildcard docs/audit.md)
+DOCS_relay = docs/platform.md
+EXAMPLES_relay = docs/examples/tiny_platform.py docs/examples/requirements.txt
