@@ -1,6 +1,8 @@
 //! Man pages and completions are made from what the programs understand: their arguments and the shipped configuration,
 //! which other tests hold against the code. `make manual` writes them; here they are held against what is in the tree.
 
+#![allow(clippy::expect_used)]
+
 #[path = "../src/bin/stream-agent/arguments.rs"]
 mod agent;
 #[path = "../src/bin/stream-relay/arguments.rs"]
@@ -27,7 +29,7 @@ fn read(file: &str) -> String {
 /// Holds one generated file against the tree, or writes it there.
 fn hold(file: &str, text: &str) {
     if std::env::var_os(WRITE).is_some() {
-        return fs::write(path(file), text).unwrap();
+        return fs::write(path(file), text).expect("the file can be written");
     }
     let stands = fs::read_to_string(path(file)).unwrap_or_default();
     assert!(stands == text, "{file} is not what the arguments and the configuration give: run `make manual`");
@@ -233,7 +235,7 @@ fn settings(config: &str) -> String {
             Line::Section(section) if section.starts_with("[target.") => break,
             Line::Section(section) => {
                 if said_sections != section {
-                    let _ = write!(page, ".SH \"{}\"\n", plain(section));
+                    let _ = writeln!(page, ".SH \"{}\"", plain(section));
                     section.clone_into(&mut said_sections);
                 }
                 page += &paragraph(&mut comments);

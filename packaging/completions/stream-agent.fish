@@ -45,6 +45,7 @@ complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" 
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -s h -l help -d 'Print help'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l config -d 'Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too' -r -F
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l systemd-dropin -d 'Print the drop-in for stream-agent.service that gives the targets what they need: groups, devices. As root'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l json -d 'Print results as JSON'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -s h -l help -d 'Print help'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -l target -d 'Probe only this target' -r

@@ -1,5 +1,6 @@
 //! Opening a path so that symbolic links cannot lead elsewhere, and saying what would mend a failure.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -32,6 +33,30 @@ pub(super) enum Need {
     Run,
 }
 
+/// What a directory's group needs on it.
+const ENTER: u32 = 0o010;
+
+impl Need {
+    /// The bits for a file's group that allow it.
+    fn bits(self) -> u32 {
+        match self {
+            Need::Read => 0o040,
+            Need::ReadWrite => 0o060,
+            Need::Connect => 0o020,
+            Need::Run => 0o010,
+        }
+    }
+
+    fn verb(self) -> &'static str {
+        match self {
+            Need::Read => "read",
+            Need::ReadWrite => "read and write",
+            Need::Connect => "write to",
+            Need::Run => "run",
+        }
+    }
+}
+
 /// Why `path` could not be used, with what would mend it. Asks the file system and the user database.
 pub(super) fn explain(path: &Path, need: Need, error: &io::Error) -> OpenError {
     let shown = path.display();
@@ -42,6 +67,38 @@ pub(super) fn explain(path: &Path, need: Need, error: &io::Error) -> OpenError {
         Some(Errno::ECONNREFUSED) => format!("connection refused on {shown}: nothing listens there"),
         _ => format!("{shown}: {error}"),
     })
+}
+
+/// The groups that open `path` to a service user, none where everybody may.
+///
+/// # Errors
+/// In words, when no group does.
+pub(super) fn allowing_groups(path: &Path, need: Need) -> Result<BTreeSet<String>, String> {
+    let mut groups = BTreeSet::new();
+    let mut dirs: Vec<&Path> = path.ancestors().skip(1).collect();
+    dirs.reverse();
+    for (place, bits) in dirs.into_iter().map(|dir| (dir, ENTER)).chain([(path, need.bits())]) {
+        let Ok(metadata) = fs::metadata(place) else {
+            return Err(format!("{} is not there yet: ask again when it is", place.display()));
+        };
+        let owner = Owner::of(&metadata);
+        let Owner { user, group, mode } = &owner;
+        match () {
+            () if mode & (bits >> 3) == bits >> 3 => {}
+            // root's own group opens too much.
+            () if mode & bits == bits && metadata.gid() != 0 => {
+                groups.insert(group.clone());
+            }
+            () => {
+                return Err(format!(
+                    "{} belongs to {user}:{group} with mode {mode:04o}, and is closed to its group or that is root: \
+                     give it a group and the mode for it",
+                    place.display()
+                ));
+            }
+        }
+    }
+    Ok(groups)
 }
 
 /// `path` is there, but is something else than the owner's `kind` says.
@@ -75,12 +132,9 @@ fn permission_denied(path: &Path, need: Need) -> String {
         // A directory that is not there is no answer to "who may enter it".
         dir.exists() && access(*dir, AccessFlags::X_OK).is_err()
     });
-    let (what, bits, place) = match (closed, need) {
-        (Some(dir), _) => ("enter", 0o010, dir),
-        (None, Need::Read) => ("read", 0o040, path),
-        (None, Need::ReadWrite) => ("read and write", 0o060, path),
-        (None, Need::Connect) => ("write to", 0o020, path),
-        (None, Need::Run) => ("run", 0o010, path),
+    let (what, bits, place) = match closed {
+        Some(dir) => ("enter", ENTER, dir),
+        None => (need.verb(), need.bits(), path),
     };
     match fs::metadata(place) {
         Ok(metadata) => {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use glob::Pattern;
 use serde::Deserialize;
 
+use super::access::Need;
 use super::config::{TargetConfigError, absolute, without_nul};
 use super::exec::check_env;
 use super::kind::{Open, Settings};
@@ -23,6 +24,7 @@ use super::lxc::argv_inside;
 use super::names::Names;
 use super::opened::{OpenError, Opened, Opening};
 use super::params::{ParamError, Params};
+use super::sandbox::Wants;
 use super::unix::socket_path;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -164,6 +166,15 @@ impl Settings for Container {
     fn bind(&self, params: &mut Params<'_>) -> Result<Picked, ParamError> {
         let name = self.allowed.names.pick(PARAM, params)?;
         Ok(Picked { name, container: self.clone() })
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        let mut wants = vec![Wants::Path(self.engine.socket.clone(), Need::Connect)];
+        // The end of a program is seen to by its PID.
+        if matches!(self.what, What::Exec(_)) {
+            wants.push(Wants::OtherProcesses);
+        }
+        wants
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

@@ -9,14 +9,20 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::access::Need;
 use super::config::{TargetConfigError, absolute, absolute_file, without_nul};
 use super::kind::Settings;
 use super::opened::OpenError;
 use super::params::{ParamError, Params, RawRule, Rule};
 use super::program::Program;
+use super::sandbox::{ANOTHER_USER, Wants};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 use template::Template;
+
+/// What `user` costs.
+const AS_ROOT: &str = "a service that starts programs as other users runs as root, and so do all programs of targets without\n\
+                       `user`: give every exec target one";
 
 /// As written.
 #[derive(Debug, Deserialize)]
@@ -96,6 +102,13 @@ impl Settings for Exec {
         }
         let arguments = self.arguments.iter().map(|argument| argument.fill(&values)).collect();
         Ok(Program { arguments, ..self.program.clone() })
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        let program = Wants::Path(self.program.path.clone(), Need::Run);
+        let user = self.program.user.as_ref().map(|_| ANOTHER_USER);
+        let remark = user.as_ref().map(|_| Wants::Remark(AS_ROOT.into()));
+        [Some(program), user, remark].into_iter().flatten().collect()
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

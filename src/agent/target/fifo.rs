@@ -19,6 +19,7 @@ use super::kind::{Open, Settings};
 use super::log;
 use super::opened::{OpenError, Opened, Opening, blocking};
 use super::params::{ParamError, Params};
+use super::sandbox::Wants;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -61,6 +62,10 @@ impl Settings for Fifo {
 
     fn bind(&self, _params: &mut Params<'_>) -> Result<Fifo, ParamError> {
         Ok(self.clone())
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        vec![Wants::Path(self.path.clone(), Need::Read)]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

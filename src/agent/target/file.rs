@@ -22,6 +22,7 @@ use super::log;
 use super::names::OPTIONS;
 use super::opened::{OpenError, Opened, Opening, Output, blocking};
 use super::params::{ParamError, Params};
+use super::sandbox::Wants;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 use history::History;
@@ -98,6 +99,10 @@ impl Settings for File {
 
     fn bind(&self, params: &mut Params<'_>) -> Result<Log, ParamError> {
         Ok(Log { picked: self.which.pick(params)?, reading: self.reading })
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        self.which.there().into_iter().map(|path| Wants::Path(path, Need::Read)).collect()
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

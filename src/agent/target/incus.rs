@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::access::Need;
 use super::config::{TargetConfigError, absolute_file};
 use super::kind::Settings;
 use super::lxc::argv_inside;
@@ -11,6 +12,7 @@ use super::names::Names;
 use super::opened::OpenError;
 use super::params::{ParamError, Params};
 use super::program::Program;
+use super::sandbox::Wants;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -87,6 +89,13 @@ impl Settings for Incus {
             }
         }
         Ok(Program::new(&self.program, arguments, true))
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        vec![
+            Wants::Path(self.program.clone(), Need::Run),
+            Wants::Path("/var/lib/incus/unix.socket".into(), Need::Connect),
+        ]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

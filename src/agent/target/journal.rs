@@ -19,6 +19,7 @@ use super::names::Names;
 use super::opened::{OpenError, Opened, Opening, Output, Process, blocking};
 use super::params::{ParamError, Params};
 use super::program::Program;
+use super::sandbox::Wants;
 use crate::protocol::grant::unix;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -152,6 +153,13 @@ impl Settings for Journal {
             false => self.units.globs().map(str::to_owned).collect(),
         };
         Ok(OfUnits { journal: self.clone(), units })
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        match &self.directory {
+            Some(directory) => vec![Wants::Path(directory.clone(), Need::Read)],
+            None => vec![Wants::Group("systemd-journal")],
+        }
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

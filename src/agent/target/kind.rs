@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use super::config::TargetConfigError;
 use super::opened::{OpenError, Opened, Opening};
 use super::params::{ParamError, Params};
+use super::sandbox::Wants;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -47,6 +48,9 @@ pub(super) trait Settings: Sized {
     fn bind(&self, params: &mut Params<'_>) -> Result<Self::Bound, ParamError>;
 
     async fn probe(&self) -> Result<String, OpenError>;
+
+    /// What the service's sandbox has to give for it.
+    fn wants(&self) -> Vec<Wants>;
 }
 
 /// Settings with nothing left open.
@@ -62,6 +66,7 @@ macro_rules! kinds {
             use super::config::{self, Limits};
             use super::kind::{Open, Settings};
             use super::params::{ParamError, Params};
+            use super::sandbox::Wants;
 
             /// One of the kinds, with its checked settings.
             #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +108,10 @@ macro_rules! kinds {
 
                 pub(in crate::agent::target) fn is_terminal(&self) -> bool {
                     match self { $(Kind::$variant(settings) => settings.is_terminal()),+ }
+                }
+
+                pub(in crate::agent::target) fn wants(&self) -> Vec<Wants> {
+                    match self { $(Kind::$variant(settings) => settings.wants()),+ }
                 }
 
                 pub(in crate::agent::target) fn bind(

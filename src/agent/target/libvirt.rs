@@ -17,6 +17,7 @@ use super::kind::{Open, Settings};
 use super::names::Names;
 use super::opened::{OpenError, Opened, Opening};
 use super::params::{ParamError, Params};
+use super::sandbox::Wants;
 use super::unix::{both_ways, socket_path};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -82,6 +83,12 @@ impl Settings for Libvirt {
     fn bind(&self, params: &mut Params<'_>) -> Result<Machine, ParamError> {
         let name = self.domains.pick(PARAM, params)?;
         Ok(Machine { name, client: self.client.clone() })
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        let group =
+            "usermod -aG libvirt stream-agent (libvirt asks polkit, which does not see SupplementaryGroups=)";
+        vec![Wants::Remark(group.into())]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

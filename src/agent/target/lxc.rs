@@ -10,6 +10,7 @@ use super::names::Names;
 use super::opened::OpenError;
 use super::params::{ParamError, Params};
 use super::program::Program;
+use super::sandbox::Wants;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -93,6 +94,12 @@ impl Settings for Lxc {
                 Program::new(ATTACH, arguments, true)
             }
         })
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        let why = "lxc-console and lxc-attach need root and most of what the unit takes away, so a unit for them is no sandbox.\n\
+                   Let LXC write its console to a file (lxc.console.logfile), or let the container run a getty on a socket.";
+        vec![Wants::Remark(why.into())]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

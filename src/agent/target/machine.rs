@@ -10,6 +10,7 @@ use super::names::Names;
 use super::opened::OpenError;
 use super::params::{ParamError, Params};
 use super::program::Program;
+use super::sandbox::Wants;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -98,6 +99,20 @@ impl Settings for Machine {
         }
         arguments.extend_from_slice(&self.argv);
         Ok(Program::new(MACHINECTL, arguments, true))
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        let action = match self.action {
+            Action::Login => "login",
+            Action::Shell => "shell",
+        };
+        vec![Wants::Remark(format!(
+            "a rule of polkit, in /etc/polkit-1/rules.d/50-stream-agent.rules:\n\
+             polkit.addRule(function(action, subject) {{\n  \
+               if (action.id == \"org.freedesktop.machine1.{action}\" && subject.user == \"stream-agent\")\n    \
+                 return polkit.Result.YES;\n\
+             }});"
+        ))]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

@@ -23,6 +23,7 @@ mod params;
 mod passing;
 mod program;
 mod qmp;
+pub mod sandbox;
 mod serial;
 mod tcp;
 #[cfg(test)]

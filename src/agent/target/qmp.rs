@@ -17,6 +17,7 @@ use super::kind::{Open, Settings};
 use super::libvirt::Uuid;
 use super::opened::{OpenError, Opened, Opening, blocking};
 use super::params::{ParamError, Params};
+use super::sandbox::Wants;
 use super::unix::{both_ways, connect, socket_path};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -74,6 +75,10 @@ impl Settings for Qmp {
 
     fn bind(&self, _params: &mut Params<'_>) -> Result<Qmp, ParamError> {
         Ok(self.clone())
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        vec![Wants::Path(self.path.clone(), Need::Connect)]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

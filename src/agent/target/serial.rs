@@ -15,6 +15,7 @@ use super::config::{TargetConfigError, absolute_file};
 use super::kind::{Open, Settings};
 use super::opened::{OpenError, Opened, Opening, blocking};
 use super::params::{ParamError, Params};
+use super::sandbox::Wants;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 use line::{Line, Speed};
@@ -65,6 +66,10 @@ impl Settings for Serial {
 
     fn bind(&self, _params: &mut Params<'_>) -> Result<Serial, ParamError> {
         Ok(self.clone())
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        vec![Wants::Device(self.path.clone())]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

@@ -10,6 +10,7 @@ use super::config::TargetConfigError;
 use super::kind::{Open, Settings};
 use super::opened::{OpenError, Opened, Opening};
 use super::params::{ParamError, Params};
+use super::sandbox::Wants;
 use crate::link::socket;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -62,6 +63,10 @@ impl Settings for Tcp {
 
     fn bind(&self, _params: &mut Params<'_>) -> Result<Tcp, ParamError> {
         Ok(self.clone())
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        vec![]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

@@ -12,6 +12,7 @@ use super::config::{TargetConfigError, absolute_file};
 use super::kind::{Open, Settings};
 use super::opened::{OpenError, Opened, Opening, blocking};
 use super::params::{ParamError, Params};
+use super::sandbox::Wants;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -53,6 +54,10 @@ impl Settings for Unix {
 
     fn bind(&self, _params: &mut Params<'_>) -> Result<Unix, ParamError> {
         Ok(self.clone())
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        vec![Wants::Path(self.path.clone(), Need::Connect)]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

@@ -37,7 +37,11 @@ pub enum Command {
     /// Check the configuration and exit.
     CheckConfig,
     /// Show what may be opened.
-    Targets,
+    Targets {
+        /// Print the drop-in for stream-agent.service that gives the targets what they need: groups, devices. As root.
+        #[arg(long, conflicts_with = "json")]
+        systemd_dropin: bool,
+    },
     /// Go the way of a stream step by step, and say what would fail and what would mend it.
     TestDial {
         /// Probe only this target.

@@ -10,6 +10,7 @@ use clap::Parser;
 use serde_json::json;
 use stream::agent::config::{EXAMPLE, Settings, load};
 use stream::agent::run;
+use stream::agent::target::sandbox;
 use stream::agent::test_dial::{self, Step};
 use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
@@ -52,9 +53,12 @@ fn start(arguments: &Arguments) -> Result<(), ExitError> {
             runtime()?.block_on(run::run(&arguments.config, settings))
         }
         Command::CheckConfig => check_config(&arguments.config, arguments.json),
-        Command::Targets => {
+        Command::Targets { systemd_dropin } => {
             let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
-            targets(&settings, arguments.json);
+            match systemd_dropin {
+                true => print!("{}", sandbox::drop_in(&settings.targets)),
+                false => targets(&settings, arguments.json),
+            }
             Ok(())
         }
         Command::TestDial { target } => test_dial(arguments, target.as_deref()),

@@ -37,7 +37,11 @@ pub enum Command {
     /// Run the relay.
     Serve,
     /// Check the configuration and exit.
-    CheckConfig,
+    CheckConfig {
+        /// Print the drop-in for stream-relay.service that the configuration needs: the bundled platform's way to NATS.
+        #[arg(long, conflicts_with = "json")]
+        systemd_dropin: bool,
+    },
     /// Make keys: the platform's, an API key, or a host's relay key.
     Keygen(keygen::Args),
     /// Look at a grant.

@@ -45,7 +45,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, ExitError> {
             Err(anyhow!("serve prints nothing, so --json means nothing")).or_exit(Exit::Usage)
         }
         Command::Serve => serve::serve(&arguments.config, arguments.log_level.as_deref()).map(|()| done),
-        Command::CheckConfig => serve::check_config(&arguments.config, arguments.json).map(|()| done),
+        Command::CheckConfig { systemd_dropin: true } => serve::drop_in(&arguments.config).map(|()| done),
+        Command::CheckConfig { .. } => serve::check_config(&arguments.config, arguments.json).map(|()| done),
         Command::Keygen(args) => Ok(keygen::run(&args, arguments.json).map(|()| done)?),
         Command::Grant(Grant::Inspect(args)) => {
             let is_valid = inspect::run(&args, arguments.json).or_exit(Exit::DataErr)?;

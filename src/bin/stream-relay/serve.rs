@@ -65,6 +65,25 @@ pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
     Ok(())
 }
 
+/// What the bundled platform needs of the unit, which has no network of its own.
+const DROP_IN: &str = "\
+# What the bundled platform needs beyond the shipped unit: a way to NATS.
+# Made by `stream-relay check-config --systemd-dropin`.
+
+[Service]
+PrivateNetwork=no
+RestrictAddressFamilies=AF_INET AF_INET6
+";
+
+/// `stream-relay check-config --systemd-dropin`.
+pub fn drop_in(file: &Path) -> Result<(), ExitError> {
+    match load(file)?.platform {
+        Some(_) => print!("{DROP_IN}"),
+        None => println!("# This configuration needs nothing beyond the shipped unit."),
+    }
+    Ok(())
+}
+
 /// `stream-relay serve`.
 pub fn serve(file: &Path, log_level: Option<&str>) -> Result<(), ExitError> {
     logging::init(log_level).or_exit(Exit::Usage)?;

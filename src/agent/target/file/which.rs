@@ -54,6 +54,14 @@ impl Which {
         }
     }
 
+    /// The files that are there now; where there are none, the directories that they will be in.
+    pub(super) fn there(&self) -> Vec<PathBuf> {
+        match self {
+            Which::One(path) => vec![path.clone()],
+            Which::Some(trees) => trees.iter().flat_map(Tree::there).collect(),
+        }
+    }
+
     /// The file that a grant picks.
     pub(super) fn pick(&self, params: &mut Params<'_>) -> Result<Picked, ParamError> {
         let trees = match self {
@@ -77,6 +85,11 @@ impl Which {
 }
 
 impl Tree {
+    fn there(&self) -> Vec<PathBuf> {
+        let found = glob::glob_with(self.pattern.as_str(), OPTIONS).map(|paths| paths.flatten().collect());
+        found.ok().filter(|paths: &Vec<_>| !paths.is_empty()).unwrap_or_else(|| vec![self.base.clone()])
+    }
+
     fn check(text: &str) -> Result<Tree, TargetConfigError> {
         let wrong = |message: &str| TargetConfigError::at("paths", format!("\"{text}\" {message}"));
         let path = absolute("paths", text.into())?;
