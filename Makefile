@@ -18,7 +18,7 @@ BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 ifeq ($(PROFILE),dist)
 CRATES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 MOVED  = $(CURDIR)=stream $(abspath $(or $(CARGO_TARGET_DIR),target))=target $(addsuffix =crates,$(CRATES))
-export RUSTFLAGS += $(addprefix --remap-path-prefix=,$(MOVED))
+export RUSTFLAGS += $(addprefix --remap-path-prefix=,$(MOVED)) -C link-arg=-Wl,--build-id=sha1
 export CFLAGS    += $(addprefix -ffile-prefix-map=,$(MOVED))
 endif
 
@@ -77,15 +77,15 @@ vendor:
 install: install-agent install-relay
 
 DOC = $(DESTDIR)$(PREFIX)/share/doc
-UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
 
 install-agent install-relay: install-%: build
 	install -D -m 0755 $(BUILT)/stream-$* $(DESTDIR)$(PREFIX)/bin/stream-$*
 	install -d -m 0750 $(DESTDIR)/etc/stream-$* $(DESTDIR)/etc/stream-$*/config.d $(DESTDIR)/etc/stream-$*/issuers.d
 	install -m 0640 packaging/$*/config.toml $(DESTDIR)/etc/stream-$*/config.toml
-	if [ -d packaging/$*/targets.d ]; then install -D -m 0640 -t $(DESTDIR)/etc/stream-$*/targets.d packaging/$*/targets.d/*.toml; fi
-	install -D -m 0644 -t $(UNITS) systemd/stream-$*.service $(wildcard systemd/stream-$*.socket systemd/stream-$*-*.socket)
+	if [ -d packaging/$*/targets.d ]; then install -d -m 0750 $(DESTDIR)/etc/stream-$*/targets.d && install -m 0640 -t $(DESTDIR)/etc/stream-$*/targets.d packaging/$*/targets.d/*.toml; fi
+	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) systemd/stream-$*.service $(wildcard systemd/stream-$*.socket systemd/stream-$*-*.socket)
 	install -D -m 0644 systemd/sysusers.d/stream-$*.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/stream-$*.conf
 	install -D -m 0644 systemd/tmpfiles.d/stream-$*.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/stream-$*.conf
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 packaging/manual/stream-$*.8
