@@ -6,18 +6,22 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::daemon::metrics::Metrics;
 use crate::daemon::tls::ReloadingServer;
 
+use accept::Purpose;
 use config::{Auth, Settings};
 use host::HostLeg;
-use listener::{Listener, Purpose};
+use listener::Listener;
 use metrics::RelayMetrics;
 use rendezvous::Rendezvous;
 use routes::Api;
 
+pub use listener::Bound;
+
+mod accept;
 mod admin;
 pub mod answer;
 mod client;
@@ -48,30 +52,6 @@ pub struct Relay {
     drained: CancellationToken,
     /// Every host and client that still needs a farewell.
     tasks: TaskTracker,
-}
-
-/// The listeners of a relay, bound and not yet serving.
-pub struct Bound {
-    public: Vec<Listener>,
-    admin: Option<Listener>,
-}
-
-impl Bound {
-    /// Binds all addresses.
-    ///
-    /// # Errors
-    /// The first address that cannot be bound.
-    pub async fn bind(settings: &Settings) -> Result<Bound> {
-        let mut public = Vec::new();
-        for address in &settings.listen {
-            public.push(Listener::bind(address).await?);
-        }
-        let admin = match &settings.admin {
-            None => None,
-            Some(address) => Some(Listener::bind(address).await?),
-        };
-        Ok(Bound { public, admin })
-    }
 }
 
 impl Relay {
@@ -106,14 +86,17 @@ impl Relay {
     /// Serves until `stopping`, then drains: linked streams may go on for `drain_timeout`, and are then
     /// closed with 1012; everybody hears a farewell.
     pub async fn serve(self: &Arc<Self>, bound: Bound) {
+        if bound.public.iter().any(|listener| listener.name().is_some()) {
+            info!("sockets came from systemd: `listen` is not used");
+        }
         let mut serving = Vec::new();
         for listener in bound.public {
-            info!("listening at {}{}", listener.address(), if self.is_https() { " with TLS" } else { "" });
-            serving.push(tokio::spawn(listener::serve(self.clone(), listener, Purpose::Public)));
+            self.announce(&listener);
+            serving.push(tokio::spawn(accept::serve(self.clone(), listener, Purpose::Public)));
         }
-        if let Some(listener) = bound.admin {
-            info!("admin at {}", listener.address());
-            serving.push(tokio::spawn(listener::serve(self.clone(), listener, Purpose::Admin)));
+        for listener in bound.admin {
+            info!("admin at {}{}", listener.address(), origin(&listener));
+            serving.push(tokio::spawn(accept::serve(self.clone(), listener, Purpose::Admin)));
         }
         self.stopping.cancelled().await;
         self.tasks.close();
@@ -128,6 +111,17 @@ impl Relay {
         for task in serving {
             // A listener that panicked has said so.
             let _ = task.await;
+        }
+    }
+
+    fn announce(&self, listener: &Listener) {
+        let (address, from) = (listener.address(), origin(listener));
+        info!("listening at {address}{}{from}", if self.tls.is_some() { " with TLS" } else { "" });
+        if self.tls.is_none() && listener.is_open_to_others() {
+            warn!(
+                "{address} is served without [tls]: tokens and streams travel in clear; set [tls], or listen on \
+                 loopback behind a proxy"
+            );
         }
     }
 
@@ -184,4 +178,9 @@ impl Relay {
     fn is_https(&self) -> bool {
         self.tls.is_some() || self.settings().public_urls.iter().all(|url| url.starts_with("wss://"))
     }
+}
+
+/// Where a listener is from, for the log.
+fn origin(listener: &Listener) -> String {
+    listener.name().map(|name| format!(", a socket of systemd ({name})")).unwrap_or_default()
 }

@@ -21,6 +21,7 @@ mod listening;
 mod load;
 mod logs;
 mod outages;
+mod passed;
 mod platforms;
 mod proxies;
 mod serial;

@@ -14,7 +14,8 @@ use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit};
 use stream::daemon::lifecycle::Lifecycle;
 use stream::daemon::metrics::Metrics;
-use stream::daemon::{logging, memory, notify};
+use stream::daemon::passed::Passed;
+use stream::daemon::{logging, memory, notify, passed};
 use stream::platform::{self, Platform};
 use stream::relay::answer::Answer;
 use stream::relay::config::{Auth, Raw, Settings};
@@ -86,18 +87,20 @@ pub fn drop_in(file: &Path) -> Result<(), ExitError> {
 
 /// `stream-relay serve`.
 pub fn serve(file: &Path, log_level: Option<&str>) -> Result<(), ExitError> {
+    let passed = passed::sockets().context("sockets passed by systemd").or_exit(Exit::Config)?;
     logging::init(log_level).or_exit(Exit::Usage)?;
     memory::map_large_blocks();
     let checked = load(file)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(run(file, checked))
+    runtime.block_on(run(file, checked, passed))
 }
 
-async fn run(file: &Path, checked: Checked) -> Result<(), ExitError> {
+async fn run(file: &Path, checked: Checked, passed: Vec<Passed>) -> Result<(), ExitError> {
     let Checked { relay: settings, platform, .. } = checked;
     let lifecycle = Lifecycle::start().context("take over signals")?;
-    let bound = Bound::bind(&settings).await.or_exit(Exit::Unavailable)?;
+    let bound = Bound::passed(passed).or_exit(Exit::Config)?;
+    let bound = bound.and_bind(&settings).await.or_exit(Exit::Unavailable)?;
     if let Auth::Opaque(_) = settings.auth {
         warn!("simple mode: hosts are known by a relay key, and sessions are not signed");
     }
