@@ -12,7 +12,8 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
@@ -40,8 +41,14 @@ pub enum Purpose {
     Admin,
 }
 
-/// Accepts until the relay stops.
-pub async fn serve(relay: Arc<Relay>, listener: Listener, purpose: Purpose) {
+/// Accepts until the relay stops. `visits` are answered like connections, but need no place and are counted
+/// nowhere.
+pub async fn serve(
+    relay: Arc<Relay>,
+    listener: Listener,
+    purpose: Purpose,
+    mut visits: mpsc::Receiver<UnixStream>,
+) {
     // Counted apart: a flood of clients must not keep the operator out.
     let places = match purpose {
         Purpose::Public => relay.settings().connections,
@@ -50,16 +57,23 @@ pub async fn serve(relay: Arc<Relay>, listener: Listener, purpose: Purpose) {
     let places = Arc::new(Semaphore::new(places));
     // Operators are answered until the very end, so that they can watch the drain.
     let until = if purpose == Purpose::Public { relay.stopping.clone() } else { relay.drained.clone() };
-    loop {
+    let next = async || {
         // The semaphore is never closed.
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            // Who comes now waits in the queue, where the next relay may find it.
+        let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+        Ok((place, listener.accept().await?))
+    };
+    loop {
+        let accepted: std::io::Result<_> = tokio::select! {
+            // Who comes when we stop waits in the queue, where the next relay may find it.
             biased;
             () = until.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            Some(visit) = visits.recv() => {
+                tokio::spawn(http(relay.clone(), TokioIo::new(visit), peer::LOCAL, purpose));
+                continue;
+            }
+            accepted = next() => accepted,
         };
-        let accepted = match accepted {
+        let (place, accepted) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 relay.metrics.accept_failures.inc();

@@ -25,5 +25,6 @@ mod passed;
 mod platforms;
 mod proxies;
 mod serial;
+mod service;
 mod settings;
 mod tools;
