@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::warn;
 
 use crate::daemon::audit::Record;
+use crate::daemon::nats::Heard;
 use crate::link::backoff::random_fraction;
 use crate::protocol::command::Subjects;
 
@@ -49,6 +50,11 @@ impl Bus {
         let presence =
             Arc::new(Presence::new(client.clone(), subjects.clone(), settings.host.clone(), health));
         Ok(Bus { client, subjects, presence })
+    }
+
+    /// Whether the connection does its part.
+    pub fn heard(&self) -> Heard {
+        Heard::of(self.client.clone())
     }
 
     /// Takes commands and publishes records until the agent stops. `ready` is called once, when the

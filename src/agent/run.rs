@@ -36,8 +36,12 @@ pub async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
     let (agent, records) =
         Agent::new(settings, lifecycle.stopping(), lifecycle.tasks().clone()).or_exit(Exit::Config)?;
     let bus = Bus::connect(&agent, status.clone()).await.or_exit(Exit::Config)?;
-    // The runtime turns when this runs; NATS being away is no reason to end streams that do not need it.
-    let _watchdog = notify::Watchdog::start(|| Ok(()));
+    let _watchdog = {
+        let (heard, status) = (bus.heard(), status.clone());
+        // That the runtime turns is shown by being asked.
+        let health = move |_| std::future::ready(heard.check());
+        notify::Watchdog::start(health, move |trouble| status.unhealthy(trouble))
+    };
     let ready = {
         let status = status.clone();
         move || status.ready()

@@ -12,6 +12,7 @@ pub struct Status(Arc<Mutex<Parts>>);
 struct Parts {
     is_ready: bool,
     nats: String,
+    unhealthy: Option<String>,
     doubled: Option<String>,
     trouble: Option<String>,
     reload: Option<String>,
@@ -45,6 +46,11 @@ impl Status {
         self.set(|parts| parts.nats = text.into());
     }
 
+    /// Why the watchdog gets no sign of life; `None`: it gets them.
+    pub fn unhealthy(&self, why: Option<&str>) {
+        self.set(|parts| parts.unhealthy = why.map(|why| format!("unhealthy: {why}")));
+    }
+
     /// Another agent has our host id; `None`: it has not.
     pub fn doubled(&self, text: Option<String>) {
         self.set(|parts| parts.doubled = text);
@@ -63,7 +69,7 @@ impl Status {
     /// The line.
     pub fn line(&self) -> String {
         let parts = self.lock();
-        let wrong = [&parts.doubled, &parts.trouble, &parts.reload];
+        let wrong = [&parts.unhealthy, &parts.doubled, &parts.trouble, &parts.reload];
         let mut line: Vec<&str> = wrong.into_iter().filter_map(Option::as_deref).collect();
         let streams = format!("{} streams", parts.streams);
         line.push(&parts.nats);
@@ -99,6 +105,9 @@ mod tests {
         status.reloaded(Some("reload failed".into()));
         status.doubled(Some("another agent".into()));
         assert_eq!(status.line(), "another agent; reload failed; NATS connected; 2 streams");
+        status.unhealthy(Some("stuck"));
+        assert!(status.line().starts_with("unhealthy: stuck; another agent; "));
+        status.unhealthy(None);
         status.doubled(None);
         status.reloaded(None);
         assert_eq!(status.line(), "NATS connected; 2 streams");

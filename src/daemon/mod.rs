@@ -11,6 +11,7 @@ pub mod memory;
 pub mod metrics;
 pub mod nats;
 pub mod notify;
+pub mod passed;
 pub mod pollable;
 pub mod secret;
 pub mod tls;

@@ -2,10 +2,11 @@
 //! anew on every connect, and events in words that say what to do.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use async_nats::connection::State;
 use async_nats::{Auth, AuthError, Client, ClientError, ConnectOptions, Event, ServerError};
 use nkeys::KeyPair;
 use serde::Deserialize;
@@ -19,6 +20,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The time between pings: three of them without an answer are a lost connection, so 60 s. The library's
 /// own 60 s would leave a host whose link fell silent unreachable for three minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long nothing may come from a server that we are said to be connected to. The library gives the connection
+/// up after three pings without an answer; one that has not done so after a fourth is stuck.
+const STUCK: Duration = Duration::from_secs(4 * PING_INTERVAL.as_secs());
 
 /// What is written in `[nats]`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -217,6 +222,56 @@ impl Login {
     }
 }
 
+/// Whether a client does its part: while it says that it is connected, the server's answers to its pings come in.
+#[derive(Debug)]
+pub struct Heard {
+    client: Client,
+    last: Mutex<Last>,
+}
+
+/// When something was read last, or was not to be expected.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    bytes: u64,
+    at: Instant,
+}
+
+impl Heard {
+    /// Begins to listen.
+    pub fn of(client: Client) -> Heard {
+        Heard { client, last: Mutex::new(Last { bytes: 0, at: Instant::now() }) }
+    }
+
+    /// Looks now. A server that is away, or a client that tries to reach one, is no fault of ours: a restart would
+    /// end streams and mend nothing.
+    ///
+    /// # Errors
+    /// When the client is stuck.
+    pub fn check(&self) -> Result<(), String> {
+        let bytes = self.client.statistics().in_bytes.load(std::sync::atomic::Ordering::Relaxed);
+        let is_connected = self.client.connection_state() == State::Connected;
+        // Nothing panics while holding it.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.check(bytes, is_connected, Instant::now())
+    }
+}
+
+impl Last {
+    fn check(&mut self, bytes: u64, is_connected: bool, now: Instant) -> Result<(), String> {
+        if !is_connected || bytes != self.bytes {
+            *self = Last { bytes, at: now };
+        }
+        let silent = now.saturating_duration_since(self.at);
+        if silent > STUCK {
+            return Err(format!(
+                "the NATS client says that it is connected, and has read nothing for {} s",
+                silent.as_secs()
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Reads an nkey seed file, such as the key of a host.
 ///
 /// # Errors
@@ -271,5 +326,25 @@ mod tests {
     fn a_permission_violation_says_what_to_do() {
         let text = "Permissions Violation for Subscription to \"x\"".to_owned();
         assert!(explain(&Event::ServerError(ServerError::Other(text))).contains("grant it"));
+    }
+
+    #[test]
+    fn only_a_connected_client_that_reads_nothing_is_stuck() {
+        let begun = Instant::now();
+        let mut last = Last { bytes: 0, at: begun };
+        let mut at = |seconds: u64, bytes, is_connected| {
+            last.check(bytes, is_connected, begun + Duration::from_secs(seconds))
+        };
+        assert_eq!(at(1, 100, true), Ok(()));
+        // The library itself would give up after 60 s.
+        assert_eq!(at(80, 100, true), Ok(()));
+        let stuck = "the NATS client says that it is connected, and has read nothing for 82 s";
+        assert_eq!(at(83, 100, true), Err(stuck.to_owned()));
+        assert_eq!(at(84, 105, true), Ok(()));
+        // Away for an hour, and then back.
+        assert_eq!(at(100, 105, false), Ok(()));
+        assert_eq!(at(3700, 105, false), Ok(()));
+        assert_eq!(at(3701, 105, true), Ok(()));
+        assert!(at(3800, 105, true).is_err());
     }
 }

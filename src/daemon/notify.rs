@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{debug, warn};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{debug, info, warn};
 
 /// The program does its work; also said when a reload is done.
 pub fn ready(status: &str) {
@@ -39,12 +39,18 @@ pub struct Watchdog(JoinHandle<()>);
 impl Watchdog {
     /// Starts the signs of life; `None` when the unit has no watchdog.
     ///
-    /// No sign is given while `health` says what is wrong, so that systemd restarts the program. It
-    /// runs on the async runtime and must not block. Keep the watchdog until after the drain:
-    /// systemd watches that too.
-    pub fn start(health: impl Fn() -> Result<(), String> + Send + 'static) -> Option<Watchdog> {
+    /// No sign is given while `health`, which is told how long it may take, says what is wrong or does not
+    /// end, so that systemd restarts the program. `told` hears what is wrong, and `None` when it is mended.
+    /// Keep the watchdog until after the drain: systemd watches that too.
+    pub fn start<F>(
+        health: impl Fn(Duration) -> F + Send + 'static,
+        told: impl Fn(Option<&str>) + Send + 'static,
+    ) -> Option<Watchdog>
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
         let allowed = sd_notify::watchdog_enabled().filter(|allowed| !allowed.is_zero())?;
-        Some(Watchdog(tokio::spawn(signs_of_life(allowed / 2, health))))
+        Some(Watchdog(tokio::spawn(signs_of_life(allowed / 2, health, told))))
     }
 }
 
@@ -54,23 +60,32 @@ impl Drop for Watchdog {
     }
 }
 
-async fn signs_of_life(period: Duration, health: impl Fn() -> Result<(), String>) {
+async fn signs_of_life<F: Future<Output = Result<(), String>>>(
+    period: Duration,
+    health: impl Fn(Duration) -> F,
+    told: impl Fn(Option<&str>),
+) {
     let mut tick = interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_well = true;
+    let mut trouble: Option<String> = None;
     loop {
         tick.tick().await;
-        match health() {
-            Ok(()) => {
-                is_well = true;
-                send(&[NotifyState::Watchdog]);
+        // A check that takes its time still leaves the sign in time.
+        let asked = timeout(period * 3 / 4, health(period / 2)).await;
+        let found = asked.unwrap_or_else(|_| Err("the check of our own health does not end".into())).err();
+        match &found {
+            None => send(&[NotifyState::Watchdog]),
+            Some(found) if trouble.as_ref() != Some(found) => {
+                warn!("no sign of life for the watchdog: {found}");
+                told(Some(found));
             }
-            Err(trouble) if is_well => {
-                is_well = false;
-                warn!("no sign of life for the watchdog: {trouble}");
-            }
-            Err(_) => {}
+            Some(_) => {}
         }
+        if found.is_none() && trouble.is_some() {
+            info!("signs of life for the watchdog again");
+            told(None);
+        }
+        trouble = found;
     }
 }
 
@@ -104,11 +119,18 @@ mod tests {
             status("draining 2 streams");
             stopping("");
             let asked = AtomicU32::new(0);
-            let health = move || match asked.fetch_add(1, Ordering::Relaxed) {
-                0 | 2 => Ok(()),
-                _ => Err("bus task died".to_owned()),
+            let health = move |_| {
+                let asked = asked.fetch_add(1, Ordering::Relaxed);
+                async move {
+                    match asked {
+                        0 | 2 => Ok(()),
+                        1 | 3 => Err("bus task died".to_owned()),
+                        _ => std::future::pending().await,
+                    }
+                }
             };
-            let watchdog = Watchdog::start(health).unwrap();
+            let told = |trouble: Option<&str>| status(trouble.unwrap_or("well"));
+            let watchdog = Watchdog::start(health, told).unwrap();
             tokio::time::sleep(Duration::from_millis(300)).await;
             drop(watchdog);
             status("end");
@@ -140,13 +162,16 @@ mod tests {
         assert!(monotonic.trim_end().parse::<u64>().unwrap() > 0);
         assert_eq!(heard[2], "STATUS=draining 2 streams\n");
         assert_eq!(heard[3], "STOPPING=1\nSTATUS=\n");
-        // Asked about 30 times, well at the first and the third.
-        assert_eq!(heard[4..], ["WATCHDOG=1\n", "WATCHDOG=1\n", "STATUS=end\n"]);
+        // Asked about 20 times, well at the first and the third; from the fifth on there is no answer.
+        let rest: Vec<&str> = heard[4..].iter().map(|line| line.trim_end()).collect();
+        let (died, wedged) = ("STATUS=bus task died", "STATUS=the check of our own health does not end");
+        let expected = ["WATCHDOG=1", died, "WATCHDOG=1", "STATUS=well", died, wedged, "STATUS=end"];
+        assert_eq!(rest, expected);
     }
 
     #[tokio::test]
     async fn without_a_watchdog_nothing_is_started() {
-        assert!(Watchdog::start(|| Ok(())).is_none());
+        assert!(Watchdog::start(|_| async { Ok(()) }, |_| {}).is_none());
         ready("nobody listens");
     }
 }

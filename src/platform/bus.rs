@@ -10,12 +10,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
-use crate::daemon::nats::{Nats, explain};
+use crate::daemon::nats::{Heard, Nats, explain};
 use crate::link::backoff::random_fraction;
 
 /// A connection to NATS.
-#[derive(Clone, Debug)]
-pub struct Bus(Client);
+#[derive(Debug)]
+pub struct Bus {
+    client: Client,
+    heard: Heard,
+}
 
 /// Why a host gave no answer.
 #[derive(Debug)]
@@ -40,7 +43,8 @@ impl Bus {
             Event::Connected => info!("platform: NATS connected"),
             event => warn!("platform: {}", explain(&event)),
         };
-        Ok(Bus(nats.connect("stream-relay platform", None, pause, told).await?))
+        let client = nats.connect("stream-relay platform", None, pause, told).await?;
+        Ok(Bus { heard: Heard::of(client.clone()), client })
     }
 
     /// Asks a host, and waits for `timeout` at most.
@@ -58,12 +62,21 @@ impl Bus {
         let payload =
             serde_json::to_vec(question).map_err(|error| Unanswered::Nonsense(error.to_string()))?;
         let request = Request::new().payload(payload.into()).timeout(Some(timeout));
-        let answer = self.0.send_request(subject, request).await.map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => Unanswered::Offline,
-            RequestErrorKind::TimedOut => Unanswered::Late,
-            _ => Unanswered::Nats(format!("NATS: {error}")),
-        })?;
+        let answer =
+            self.client.send_request(subject, request).await.map_err(|error| match error.kind() {
+                RequestErrorKind::NoResponders => Unanswered::Offline,
+                RequestErrorKind::TimedOut => Unanswered::Late,
+                _ => Unanswered::Nats(format!("NATS: {error}")),
+            })?;
         serde_json::from_slice(&answer.payload).map_err(|error| Unanswered::Nonsense(error.to_string()))
+    }
+
+    /// Whether the connection does its part.
+    ///
+    /// # Errors
+    /// When it is stuck.
+    pub fn health(&self) -> Result<(), String> {
+        self.heard.check()
     }
 
     /// Whether hosts can be asked.
@@ -71,7 +84,7 @@ impl Bus {
     /// # Errors
     /// What is wrong.
     pub fn ready(&self) -> Result<(), String> {
-        match self.0.connection_state() {
+        match self.client.connection_state() {
             State::Connected => Ok(()),
             state => Err(format!("NATS is {state}")),
         }

@@ -138,6 +138,14 @@ impl Platform {
         self.bus.ready()
     }
 
+    /// Whether the connection to NATS does its part; a server that is away is no fault of ours.
+    ///
+    /// # Errors
+    /// When it is stuck.
+    pub fn health(&self) -> Result<(), String> {
+        self.bus.health().map_err(|why| format!("platform: {why}"))
+    }
+
     /// Opens a session: policy, token, grant, and the host's consent. The wish was checked.
     async fn open(&self, key: &ApiKey, wish: &Wish) -> Result<Session, Denied> {
         if !key.may_open(&wish.host, &wish.target) {

@@ -1,50 +1,87 @@
-//! Sockets that accept: TCP with or without TLS, and unix sockets. Handshakes never run in the
-//! accept loop, and an accept that fails is tried again only after a pause.
+//! Sockets that listen: bound by ourselves, or by systemd and passed to us. The file of a unix socket goes
+//! with the listener that made it, and with no other.
 
-use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
-use tracing::{debug, warn};
 
 use crate::daemon::listen::ListenAddress;
-use crate::link::socket::Socket;
+use crate::daemon::passed::Passed;
 
-use super::Relay;
-use super::answer::Answer;
-use super::metrics::Held;
-use super::{admin, peer, routes};
+use super::config::Settings;
 
-/// The largest head of a request, in bytes: hyper's smallest buffer.
-const MAX_HEAD: usize = 8 * 1024;
+/// A passed socket of this name is the admin listener.
+const ADMIN: &str = "admin";
 
-/// The pause after an accept that failed: running out of descriptors must not make us spin.
-const COOL_DOWN: Duration = Duration::from_millis(100);
+/// The listeners of a relay, bound and not yet serving.
+#[derive(Default)]
+pub struct Bound {
+    pub(super) public: Vec<Listener>,
+    pub(super) admin: Vec<Listener>,
+}
 
-/// A bound address.
-pub enum Listener {
-    /// TCP.
+impl Bound {
+    /// What was passed: the socket named `admin` is for operators, all others are for hosts and clients.
+    ///
+    /// # Errors
+    /// When one of them is nothing that can be served.
+    pub fn passed(sockets: Vec<Passed>) -> Result<Bound> {
+        let mut bound = Bound::default();
+        for passed in sockets {
+            let name = passed.name.clone();
+            let listener =
+                Listener::passed(passed).with_context(|| format!("the socket {name} of systemd"))?;
+            if name == ADMIN {
+                ensure!(
+                    !listener.is_open_to_others(),
+                    "the socket {name} of systemd is at {}: it must be a loopback address or a unix socket, it needs no password",
+                    listener.address()
+                );
+                bound.admin.push(listener);
+            } else {
+                bound.public.push(listener);
+            }
+        }
+        Ok(bound)
+    }
+
+    /// Binds the configured addresses of what was not passed.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound.
+    pub async fn and_bind(mut self, settings: &Settings) -> Result<Bound> {
+        if self.public.is_empty() {
+            for address in &settings.listen {
+                self.public.push(Listener::bind(address).await?);
+            }
+        }
+        if let (true, Some(address)) = (self.admin.is_empty(), &settings.admin) {
+            self.admin.push(Listener::bind(address).await?);
+        }
+        Ok(self)
+    }
+}
+
+/// A socket that listens.
+pub struct Listener {
+    socket: Listening,
+    /// Its name, if it came from systemd.
+    passed: Option<String>,
+    /// What is ours to remove.
+    _file: Option<SocketFile>,
+}
+
+enum Listening {
     Tcp(TcpListener),
-    /// A unix socket, whose file goes with it.
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener),
 }
 
 /// Removes a unix socket's file when it is dropped.
-pub struct SocketFile(PathBuf);
+struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
@@ -53,21 +90,20 @@ impl Drop for SocketFile {
     }
 }
 
-enum Accepted {
+/// A connection that was accepted.
+pub enum Accepted {
+    /// With the address it comes from.
     Tcp(TcpStream, IpAddr),
+    /// From this machine.
     Unix(UnixStream),
 }
 
 impl Listener {
-    /// Binds an address.
-    ///
-    /// # Errors
-    /// What the system says, with the address.
-    pub async fn bind(address: &ListenAddress) -> Result<Listener> {
+    async fn bind(address: &ListenAddress) -> Result<Listener> {
         let listen = || format!("listen at {address}");
-        match address {
+        let (socket, file) = match address {
             ListenAddress::Tcp(address) => {
-                Ok(Listener::Tcp(TcpListener::bind(address).await.with_context(listen)?))
+                (Listening::Tcp(TcpListener::bind(address).await.with_context(listen)?), None)
             }
             ListenAddress::Unix(path) => {
                 // A socket that a killed relay left behind answers nobody. Nothing else is removed.
@@ -77,137 +113,117 @@ impl Listener {
                     let _ = std::fs::remove_file(path);
                 }
                 let listener = UnixListener::bind(path).with_context(listen)?;
-                Ok(Listener::Unix(listener, SocketFile(path.clone())))
+                (Listening::Unix(listener), Some(SocketFile(path.clone())))
             }
-        }
+        };
+        Ok(Listener { socket, passed: None, _file: file })
+    }
+
+    /// Opens no other socket: the unit may have no network of its own.
+    fn passed(Passed { name, socket }: Passed) -> Result<Listener> {
+        const EXPECTED: &str = "expected a listening stream socket, TCP or unix (ListenStream=)";
+        let socket = Socket::from(socket);
+        let domain = socket.domain().context(EXPECTED)?;
+        let kind = match (domain, socket.r#type()?) {
+            (Domain::IPV4 | Domain::IPV6 | Domain::UNIX, Type::STREAM) => domain,
+            (_, Type::DGRAM) => anyhow::bail!("is a datagram socket, {EXPECTED}"),
+            _ => anyhow::bail!("is a socket of another kind, {EXPECTED}"),
+        };
+        ensure!(socket.is_listener()?, "does not listen (Accept=yes?), {EXPECTED}");
+        socket.set_nonblocking(true)?;
+        let socket = match kind {
+            Domain::UNIX => Listening::Unix(UnixListener::from_std(socket.into())?),
+            _ => Listening::Tcp(TcpListener::from_std(socket.into())?),
+        };
+        Ok(Listener { socket, passed: Some(name), _file: None })
+    }
+
+    /// Its name, if it came from systemd.
+    pub fn name(&self) -> Option<&str> {
+        self.passed.as_deref()
     }
 
     /// The address as it really is, for the log: with the port that the system chose.
     pub fn address(&self) -> String {
-        match self {
-            Listener::Tcp(listener) => listener.local_addr().map_or_else(|_| "?".into(), |at| at.to_string()),
-            Listener::Unix(_, file) => format!("unix:{}", file.0.display()),
+        match &self.socket {
+            Listening::Tcp(_) => self.tcp().map_or_else(|| "?".into(), |at| at.to_string()),
+            Listening::Unix(listener) => {
+                let at = listener.local_addr().ok();
+                let path = at.as_ref().and_then(|at| at.as_pathname());
+                format!("unix:{}", path.unwrap_or(Path::new("(abstract)")).display())
+            }
         }
     }
 
-    async fn accept(&self) -> std::io::Result<Accepted> {
-        match self {
-            Listener::Tcp(listener) => {
+    /// Whether other machines may reach it.
+    pub fn is_open_to_others(&self) -> bool {
+        matches!(self.socket, Listening::Tcp(_))
+            && self.tcp().is_none_or(|at| !at.ip().to_canonical().is_loopback())
+    }
+
+    fn tcp(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Listening::Tcp(listener) => listener.local_addr().ok(),
+            Listening::Unix(_) => None,
+        }
+    }
+
+    /// The next connection.
+    pub async fn accept(&self) -> std::io::Result<Accepted> {
+        match &self.socket {
+            Listening::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 Ok(Accepted::Tcp(stream, address.ip()))
             }
-            Listener::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Listening::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }
     }
 }
 
-/// What a listener is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Hosts and clients.
-    Public,
-    /// Operators.
-    Admin,
-}
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net as unix;
 
-/// Accepts until the relay stops.
-pub async fn serve(relay: Arc<Relay>, listener: Listener, purpose: Purpose) {
-    // Counted apart: a flood of clients must not keep the operator out.
-    let places = match purpose {
-        Purpose::Public => relay.settings().connections,
-        Purpose::Admin => 64,
-    };
-    let places = Arc::new(Semaphore::new(places));
-    // Operators are answered until the very end, so that they can watch the drain.
-    let until = if purpose == Purpose::Public { relay.stopping.clone() } else { relay.drained.clone() };
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = until.cancelled() => return,
-        };
-        let accepted = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                relay.metrics.accept_failures.inc();
-                warn!("accept failed: {error}");
-                sleep(COOL_DOWN).await;
-                continue;
-            }
-        };
-        let relay = relay.clone();
-        tokio::spawn(async move {
-            let held = (purpose == Purpose::Public).then(|| Held::one(&relay.metrics.connections));
-            connection(relay, accepted, purpose, (place, held)).await;
-        });
+    use super::*;
+
+    fn bound(name: &str, socket: impl Into<OwnedFd>) -> Result<Bound> {
+        Bound::passed(vec![Passed { name: name.into(), socket: socket.into() }])
     }
-}
 
-/// One connection, from its first byte to its last request or to its upgrade.
-///
-/// `place` is given back when the request is answered: a linked stream is bounded by its own limits.
-async fn connection<T: Send + 'static>(relay: Arc<Relay>, accepted: Accepted, purpose: Purpose, place: T) {
-    let until = relay.drained.clone();
-    let work = async {
-        match accepted {
-            Accepted::Unix(stream) => http(relay, TokioIo::new(stream), peer::LOCAL, purpose).await,
-            Accepted::Tcp(stream, from) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    return debug!("connection from {from} ended at once: {error}");
-                }
-                let tls = relay.tls().filter(|_| purpose == Purpose::Public);
-                let socket = match tls {
-                    None => Socket::Tcp(stream),
-                    Some(config) => {
-                        let limit = relay.settings().tls_handshake;
-                        match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
-                            Ok(Ok(stream)) => Socket::Tls(Box::new(stream.into())),
-                            Ok(Err(error)) => {
-                                relay.metrics.tls_failures.inc();
-                                return debug!("TLS handshake with {from} failed: {error}");
-                            }
-                            Err(_) => {
-                                relay.metrics.tls_failures.inc();
-                                return debug!("TLS handshake with {from} took longer than {limit:?}");
-                            }
-                        }
-                    }
-                };
-                http(relay, TokioIo::new(socket), from, purpose).await;
-            }
-        }
-    };
-    tokio::select! {
-        () = work => {}
-        () = until.cancelled() => {}
+    fn refusal(name: &str, socket: impl Into<OwnedFd>) -> String {
+        format!("{:#}", bound(name, socket).err().unwrap())
     }
-    drop(place);
-}
 
-async fn http<I>(relay: Arc<Relay>, io: I, from: IpAddr, purpose: Purpose)
-where
-    I: Read + Write + Unpin + Send + 'static,
-{
-    let head = relay.settings().request_head;
-    let service = service_fn(move |request: Request<Incoming>| {
-        let relay = relay.clone();
-        async move {
-            let answer: Answer = match purpose {
-                Purpose::Public => routes::answer(relay, request, from).await,
-                Purpose::Admin => admin::answer(&relay, &request),
-            };
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(io, service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        debug!("connection from {from}: {error}");
+    #[tokio::test]
+    async fn what_does_not_listen_for_streams_is_refused_by_name() {
+        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let said = refusal("public", datagrams);
+        assert!(said.starts_with("the socket public of systemd: is a datagram socket, "), "{said}");
+        let (connected, _other) = unix::UnixStream::pair().unwrap();
+        assert!(refusal("public", connected).contains("does not listen (Accept=yes?)"));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(
+            refusal("x", file).contains("expected a listening stream socket, TCP or unix (ListenStream=)")
+        );
+        let packets = Socket::new(Domain::UNIX, Type::SEQPACKET, None).unwrap();
+        assert!(refusal("x", packets).contains("is a socket of another kind"));
+        let open = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        assert!(refusal("admin", open.try_clone().unwrap()).contains("it needs no password"));
+        assert!(bound("public", open).unwrap().public[0].is_open_to_others());
+    }
+
+    #[tokio::test]
+    async fn a_passed_unix_sockets_file_stays_and_our_own_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (theirs, ours) = (dir.path().join("theirs"), dir.path().join("ours"));
+        let passed = bound("admin", unix::UnixListener::bind(&theirs).unwrap()).unwrap();
+        assert_eq!(passed.admin[0].address(), format!("unix:{}", theirs.display()));
+        assert_eq!(passed.admin[0].name(), Some("admin"));
+        assert!(passed.public.is_empty() && !passed.admin[0].is_open_to_others());
+        let bound = Listener::bind(&ListenAddress::Unix(ours.clone())).await.unwrap();
+        assert!(ours.exists() && bound.name().is_none());
+        drop((passed, bound));
+        assert!(theirs.exists() && !ours.exists());
     }
 }

@@ -1,23 +1,28 @@
 //! The relay: where hosts and clients meet. Knows neither NATS nor targets.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::daemon::metrics::Metrics;
 use crate::daemon::tls::ReloadingServer;
 
+use accept::Purpose;
 use config::{Auth, Settings};
 use host::HostLeg;
-use listener::{Listener, Purpose};
+use listener::Listener;
 use metrics::RelayMetrics;
+use probe::{Probe, probe};
 use rendezvous::Rendezvous;
 use routes::Api;
 
+pub use listener::Bound;
+
+mod accept;
 mod admin;
 pub mod answer;
 mod client;
@@ -26,6 +31,7 @@ mod host;
 mod listener;
 mod metrics;
 mod peer;
+mod probe;
 pub mod rendezvous;
 pub mod routes;
 
@@ -48,30 +54,8 @@ pub struct Relay {
     drained: CancellationToken,
     /// Every host and client that still needs a farewell.
     tasks: TaskTracker,
-}
-
-/// The listeners of a relay, bound and not yet serving.
-pub struct Bound {
-    public: Vec<Listener>,
-    admin: Option<Listener>,
-}
-
-impl Bound {
-    /// Binds all addresses.
-    ///
-    /// # Errors
-    /// The first address that cannot be bound.
-    pub async fn bind(settings: &Settings) -> Result<Bound> {
-        let mut public = Vec::new();
-        for address in &settings.listen {
-            public.push(Listener::bind(address).await?);
-        }
-        let admin = match &settings.admin {
-            None => None,
-            Some(address) => Some(Listener::bind(address).await?),
-        };
-        Ok(Bound { public, admin })
-    }
+    /// One for each public listener, once they are served.
+    probes: OnceLock<Vec<Probe>>,
 }
 
 impl Relay {
@@ -100,20 +84,29 @@ impl Relay {
             stopping,
             drained: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            probes: OnceLock::new(),
         }))
     }
 
     /// Serves until `stopping`, then drains: linked streams may go on for `drain_timeout`, and are then
     /// closed with 1012; everybody hears a farewell.
     pub async fn serve(self: &Arc<Self>, bound: Bound) {
-        let mut serving = Vec::new();
-        for listener in bound.public {
-            info!("listening at {}{}", listener.address(), if self.is_https() { " with TLS" } else { "" });
-            serving.push(tokio::spawn(listener::serve(self.clone(), listener, Purpose::Public)));
+        if bound.public.iter().any(|listener| listener.name().is_some()) {
+            info!("sockets came from systemd: `listen` is not used");
         }
-        if let Some(listener) = bound.admin {
-            info!("admin at {}", listener.address());
-            serving.push(tokio::spawn(listener::serve(self.clone(), listener, Purpose::Admin)));
+        let (mut serving, mut probes) = (Vec::new(), Vec::new());
+        for listener in bound.public {
+            self.announce(&listener);
+            let (probe, visits) = probe(listener.address());
+            probes.push(probe);
+            serving.push(tokio::spawn(accept::serve(self.clone(), listener, Purpose::Public, visits)));
+        }
+        // Only once: a relay serves once.
+        let _ = self.probes.set(probes);
+        for listener in bound.admin {
+            info!("admin at {}{}", listener.address(), origin(&listener));
+            let (_, visits) = probe(listener.address());
+            serving.push(tokio::spawn(accept::serve(self.clone(), listener, Purpose::Admin, visits)));
         }
         self.stopping.cancelled().await;
         self.tasks.close();
@@ -131,6 +124,17 @@ impl Relay {
         }
     }
 
+    fn announce(&self, listener: &Listener) {
+        let (address, from) = (listener.address(), origin(listener));
+        info!("listening at {address}{}{from}", if self.tls.is_some() { " with TLS" } else { "" });
+        if self.tls.is_none() && listener.is_open_to_others() {
+            warn!(
+                "{address} is served without [tls]: tokens and streams travel in clear; set [tls], or listen on \
+                 loopback behind a proxy"
+            );
+        }
+    }
+
     /// Takes over new settings: limits, keys, issuers, trusted proxies, and the certificate's new files.
     /// Addresses and caps stay as they were: true if they should not.
     ///
@@ -143,6 +147,29 @@ impl Relay {
         let needs_restart = settings.needs_restart_after(&self.settings());
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         Ok(needs_restart)
+    }
+
+    /// Whether every public listener is served, within `limit`: its accept loop turns, and requests are
+    /// answered, whatever else goes on. Where nothing is accepted any more, nothing is asked.
+    ///
+    /// # Errors
+    /// Which of them is not.
+    pub async fn health(&self, limit: Duration) -> Result<(), String> {
+        let looks = self.probes.get().into_iter().flatten().map(async |probe| {
+            match tokio::time::timeout(limit, probe.look()).await {
+                Ok(looked) => looked,
+                Err(_) => {
+                    Err(format!("the listener at {} does not answer within {limit:?}", probe.address()))
+                }
+            }
+        });
+        let looked = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => return Ok(()),
+            looked = futures_util::future::join_all(looks) => looked.into_iter().collect(),
+        };
+        // A loop may have ended for that reason, and have been asked before we knew.
+        if self.stopping.is_cancelled() { Ok(()) } else { looked }
     }
 
     /// Whether streams can be had here.
@@ -183,5 +210,74 @@ impl Relay {
     /// Whether clients reach us by `wss://`, here or at the proxy in front.
     fn is_https(&self) -> bool {
         self.tls.is_some() || self.settings().public_urls.iter().all(|url| url.starts_with("wss://"))
+    }
+}
+
+/// Where a listener is from, for the log.
+fn origin(listener: &Listener) -> String {
+    listener.name().map(|name| format!(", a socket of systemd ({name})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::config::Loaded;
+    use crate::protocol::issuers::SigningKey;
+
+    /// Settings with one issuer's key, and these lines.
+    fn settings(dir: &std::path::Path, lines: &str) -> Settings {
+        let (key, _) = SigningKey::generate("k1").unwrap();
+        std::fs::write(dir.join("k1.pub"), key.public_pem()).unwrap();
+        let text =
+            format!("public_urls = ['ws://127.0.0.1']\n{lines}\nauth.issuers_dir = '{}'\n", dir.display());
+        let file = dir.join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        let loaded = Loaded::read(&file, &[], &[]).unwrap();
+        loaded.parse::<config::Raw<()>>().unwrap().check(&loaded).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_relay_whose_requests_hang_is_unhealthy_until_they_do_not() {
+        const SHORT: Duration = Duration::from_millis(200);
+        const LONG: Duration = Duration::from_secs(10);
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path(), "listen = ['127.0.0.1:0']\nadmin = '127.0.0.1:0'");
+        let stopping = CancellationToken::new();
+        let bound = Bound::default().and_bind(&settings).await.unwrap();
+        let relay = Relay::new(settings, Metrics::new("stream_relay"), None, stopping.clone()).unwrap();
+        let serving = tokio::spawn({
+            let relay = relay.clone();
+            async move { relay.serve(bound).await }
+        });
+        while relay.probes.get().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(relay.health(LONG).await, Ok(()));
+        // Whoever answers a request looks at the settings.
+        let (held, is_held) = std::sync::mpsc::channel::<()>();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let holder = std::thread::spawn({
+            let relay = relay.clone();
+            move || {
+                let _settings = relay.settings.write().unwrap();
+                held.send(()).unwrap();
+                let _ = released.recv();
+            }
+        });
+        is_held.recv().unwrap();
+        let trouble = relay.health(SHORT).await.unwrap_err();
+        assert!(
+            trouble.contains("127.0.0.1:") && trouble.contains("does not answer within 200ms"),
+            "{trouble}"
+        );
+        drop(release);
+        holder.join().unwrap();
+        assert_eq!(relay.health(LONG).await, Ok(()));
+        assert_eq!(relay.metrics.connections.get(), 0);
+        // A relay that stops accepts nobody, and that is as it should be.
+        stopping.cancel();
+        assert_eq!(relay.health(LONG).await, Ok(()));
+        serving.await.unwrap();
+        assert_eq!(relay.health(LONG).await, Ok(()));
     }
 }

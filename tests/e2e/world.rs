@@ -64,8 +64,14 @@ pub struct Process {
 
 impl Process {
     pub fn start(mut command: Command, log: PathBuf) -> Process {
+        command.stdin(Stdio::null());
+        Process::start_with_input(command, log)
+    }
+
+    /// Standard input is the command's own.
+    fn start_with_input(mut command: Command, log: PathBuf) -> Process {
         let out = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).kill_on_drop(true);
+        command.stdout(out.try_clone().unwrap()).stderr(out).kill_on_drop(true);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Process { child, log }
     }
@@ -426,6 +432,12 @@ impl World {
 
 /// Starts a daemon and waits for its READY=1, as systemd would.
 pub async fn started(mut command: Command, dir: &TempDir, name: &str) -> Process {
+    command.stdin(Stdio::null());
+    started_with_input(command, dir, name).await
+}
+
+/// The same; standard input is the command's own.
+pub async fn started_with_input(mut command: Command, dir: &TempDir, name: &str) -> Process {
     static SOCKETS: Mutex<u32> = Mutex::new(0);
     let number = {
         let mut sockets = SOCKETS.lock().unwrap();
@@ -435,7 +447,7 @@ pub async fn started(mut command: Command, dir: &TempDir, name: &str) -> Process
     let path = dir.path().join(format!("notify-{number}"));
     let socket = UnixDatagram::bind(&path).unwrap();
     command.env("NOTIFY_SOCKET", &path);
-    let mut process = Process::start(command, dir.path().join(format!("{name}.log")));
+    let mut process = Process::start_with_input(command, dir.path().join(format!("{name}.log")));
     let ready = async {
         let mut message = [0; 4096];
         loop {

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod serve;
+mod status;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use hyper::Request;
@@ -14,7 +13,8 @@ use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit};
 use stream::daemon::lifecycle::Lifecycle;
 use stream::daemon::metrics::Metrics;
-use stream::daemon::{logging, memory, notify};
+use stream::daemon::passed::Passed;
+use stream::daemon::{logging, memory, notify, passed};
 use stream::platform::{self, Platform};
 use stream::relay::answer::Answer;
 use stream::relay::config::{Auth, Raw, Settings};
@@ -22,8 +22,7 @@ use stream::relay::routes::Api;
 use stream::relay::{Bound, Relay};
 use tracing::{error, info, warn};
 
-/// How often the status line that `systemctl status` shows is renewed.
-const STATUS_EVERY: Duration = Duration::from_secs(10);
+use crate::status::Status;
 
 /// Relay and platform, checked.
 struct Checked {
@@ -86,18 +85,20 @@ pub fn drop_in(file: &Path) -> Result<(), ExitError> {
 
 /// `stream-relay serve`.
 pub fn serve(file: &Path, log_level: Option<&str>) -> Result<(), ExitError> {
+    let passed = passed::sockets().context("sockets passed by systemd").or_exit(Exit::Config)?;
     logging::init(log_level).or_exit(Exit::Usage)?;
     memory::map_large_blocks();
     let checked = load(file)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(run(file, checked))
+    runtime.block_on(run(file, checked, passed))
 }
 
-async fn run(file: &Path, checked: Checked) -> Result<(), ExitError> {
+async fn run(file: &Path, checked: Checked, passed: Vec<Passed>) -> Result<(), ExitError> {
     let Checked { relay: settings, platform, .. } = checked;
     let lifecycle = Lifecycle::start().context("take over signals")?;
-    let bound = Bound::bind(&settings).await.or_exit(Exit::Unavailable)?;
+    let bound = Bound::passed(passed).or_exit(Exit::Config)?;
+    let bound = bound.and_bind(&settings).await.or_exit(Exit::Unavailable)?;
     if let Auth::Opaque(_) = settings.auth {
         warn!("simple mode: hosts are known by a relay key, and sessions are not signed");
     }
@@ -114,10 +115,11 @@ async fn run(file: &Path, checked: Checked) -> Result<(), ExitError> {
         platform.register(metrics.registry("stream_platform"));
     }
     let relay = Relay::new(settings, metrics, api, lifecycle.stopping()).or_exit(Exit::Config)?;
-    let _watchdog = notify::Watchdog::start(|| Ok(()));
-    notify::ready(&relay.status());
-    let status = tokio::spawn(tell_status(relay.clone()));
-    let running = Running { relay: relay.clone(), platform };
+    let status = Status::new(relay.clone());
+    let _watchdog = watchdog(relay.clone(), platform.clone(), status.clone());
+    notify::ready(&status.line());
+    let running = Running { relay: relay.clone(), platform, status: status.clone() };
+    let telling = tokio::spawn(status.tell());
     let reloads = tokio::spawn(running.reload_on_hangup(lifecycle.reloads(), file.to_owned()));
     let aborting = lifecycle.aborting();
     let stopping = lifecycle.stopping();
@@ -126,9 +128,25 @@ async fn run(file: &Path, checked: Checked) -> Result<(), ExitError> {
         () = aborting.cancelled() => info!("stopped without waiting"),
         () = async { stopping.cancelled().await; notify::stopping("draining"); std::future::pending().await } => {}
     }
-    status.abort();
+    telling.abort();
     reloads.abort();
     Ok(())
+}
+
+/// Signs of life, as long as the listeners answer and the platform's connection does its part.
+fn watchdog(
+    relay: Arc<Relay>,
+    platform: Option<Arc<Platform>>,
+    status: Arc<Status>,
+) -> Option<notify::Watchdog> {
+    let health = move |limit| {
+        let (relay, platform) = (relay.clone(), platform.clone());
+        async move {
+            relay.health(limit).await?;
+            platform.map_or(Ok(()), |platform| platform.health())
+        }
+    };
+    notify::Watchdog::start(health, move |why| status.unhealthy(why))
 }
 
 /// The URL that the platform hands out.
@@ -153,24 +171,11 @@ impl Api for Mounted {
     }
 }
 
-async fn tell_status(relay: Arc<Relay>) {
-    let mut before = 0;
-    loop {
-        let open = relay.streams();
-        // Also when none was there a tick ago: thousands may have come and gone in between.
-        if open == 0 || open < before {
-            memory::give_back();
-        }
-        before = open;
-        notify::status(&relay.status());
-        tokio::time::sleep(STATUS_EVERY).await;
-    }
-}
-
 /// What a reload reaches.
 struct Running {
     relay: Arc<Relay>,
     platform: Option<Arc<Platform>>,
+    status: Arc<Status>,
 }
 
 impl Running {
@@ -189,7 +194,7 @@ impl Running {
                             "changes to addresses, caps, [platform.nats], or whether there is a platform need a restart"
                         );
                     }
-                    notify::ready(&self.relay.status());
+                    notify::ready(&self.status.line());
                 }
                 Err(error) => {
                     error!("configuration not reloaded, the old one stays: {error}");

@@ -1,0 +1,136 @@
+//! What the service manager hears of agent and relay, with a socket of the test in its place.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::net::{TcpStream, UnixDatagram};
+use tokio::process::Command;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, timeout_at};
+
+use crate::world::{Process, RELAY, SOON, World};
+
+/// The service manager of one program.
+struct Manager {
+    path: PathBuf,
+    lines: UnboundedReceiver<(Instant, String)>,
+    /// Every line that was looked at, and when it came.
+    heard: Vec<(Instant, String)>,
+}
+
+impl Manager {
+    fn new(world: &World, name: &str) -> Manager {
+        let path = world.path(&format!("manager-{name}"));
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let (told, lines) = tokio::sync::mpsc::unbounded_channel();
+        // Read at once, as systemd does: whoever is not heard waits.
+        tokio::spawn(async move {
+            let mut message = [0; 4096];
+            while let Ok(length) = socket.recv(&mut message).await {
+                for line in String::from_utf8_lossy(&message[..length]).lines() {
+                    let _ = told.send((Instant::now(), line.to_owned()));
+                }
+            }
+        });
+        Manager { path, lines, heard: Vec::new() }
+    }
+
+    /// Starts a program that has so long between two signs of life.
+    fn start(&self, mut command: Command, log: PathBuf, watchdog: Duration) -> Process {
+        command.env("NOTIFY_SOCKET", &self.path);
+        command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        Process::start(command, log)
+    }
+
+    /// Waits for a line that has this in it, and gives it.
+    async fn hears(&mut self, text: &str) -> String {
+        self.hears_within(SOON, text).await
+    }
+
+    async fn hears_within(&mut self, limit: Duration, text: &str) -> String {
+        let deadline = Instant::now() + limit;
+        loop {
+            let next = timeout_at(deadline, self.lines.recv()).await;
+            let (at, line) = next.unwrap_or_else(|_| panic!("no {text} in {:#?}", self.heard)).unwrap();
+            self.heard.push((at, line.clone()));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// The longest time between two signs of life.
+    fn longest_silence(&self) -> Duration {
+        let signs: Vec<Instant> =
+            self.heard.iter().filter(|(_, line)| line == "WATCHDOG=1").map(|(at, _)| *at).collect();
+        signs.windows(2).map(|pair| pair[1] - pair[0]).max().expect("no two signs of life")
+    }
+
+    fn has_heard(&self, text: &str) -> bool {
+        self.heard.iter().any(|(_, line)| line.contains(text))
+    }
+}
+
+fn relay_command(world: &World) -> Command {
+    let mut command = Command::new(RELAY);
+    command.args(["--log-level", "debug", "--config"]).arg(world.path("relay/config.toml")).arg("serve");
+    command
+}
+
+#[tokio::test]
+async fn a_relay_whose_places_are_all_taken_lives() {
+    let mut world = World::new();
+    world.relay_config = "# no platform\n[limits]\nconnections = 1\nrequest_head = '60s'\n".into();
+    world.write_relay_config();
+    let mut manager = Manager::new(&world, "relay");
+    let relay = manager.start(relay_command(&world), world.path("relay.log"), Duration::from_secs(1));
+    manager.hears("READY=1").await;
+    let idle = TcpStream::connect((world.ip.as_str(), 8080)).await.unwrap();
+    world.metric_is("stream_relay_connections", 1.0).await;
+    for _ in 0..5 {
+        manager.hears("WATCHDOG=1").await;
+    }
+    assert_eq!(world.metric("stream_relay_connections").await, 1.0);
+    assert!(!manager.has_heard("unhealthy"), "{:?}", manager.heard);
+    assert!(!relay.said().contains("connection from"), "{}", relay.said());
+    drop(idle);
+    world.metric_is("stream_relay_connections", 0.0).await;
+    // It goes on while the last streams are drained, and ends in good order.
+    relay.signal(Signal::SIGTERM);
+    manager.hears("STOPPING=1").await;
+}
+
+#[tokio::test]
+async fn a_nats_server_that_hangs_is_no_reason_to_restart() {
+    let mut world = World::new();
+    world.targets = "[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\n".into();
+    world.start_nats().await;
+    world.write_relay_config();
+    world.write_agent_config();
+    let watchdog = Duration::from_secs(10);
+    let (mut of_relay, mut of_agent) = (Manager::new(&world, "relay"), Manager::new(&world, "agent"));
+    let relay = of_relay.start(relay_command(&world), world.path("relay.log"), watchdog);
+    of_relay.hears("READY=1").await;
+    let _agent = of_agent.start(world.agent_command(), world.path("agent.log"), watchdog);
+    of_agent.hears("READY=1").await;
+    relay.says("platform: NATS connected").await;
+    let nats = world.nats.take().unwrap();
+    nats.signal(Signal::SIGSTOP);
+    // Three pings of 20 s go unanswered.
+    let long = Duration::from_secs(90);
+    of_agent.hears_within(long, "NATS disconnected").await;
+    crate::world::within(long, || relay.said().contains("platform: NATS: disconnected"), || relay.said())
+        .await;
+    // They live on, also after it.
+    let now = Instant::now();
+    for manager in [&mut of_agent, &mut of_relay] {
+        while manager.heard.last().is_none_or(|(at, line)| *at < now || line != "WATCHDOG=1") {
+            manager.hears("WATCHDOG=1").await;
+        }
+        assert!(!manager.has_heard("unhealthy"), "{:?}", manager.heard);
+        assert!(manager.longest_silence() < watchdog, "{:?}", manager.heard);
+    }
+    nats.signal(Signal::SIGCONT);
+    of_agent.hears("STATUS=NATS connected").await;
+}
