@@ -2,11 +2,17 @@
 //! this host, and changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{Group, User, getgrouplist};
+
 use super::Target;
 use super::access::{Need, allowing_groups};
+
+/// The user of the shipped unit.
+const SERVICE_USER: &str = "stream-agent";
 
 /// One thing that a target needs from the unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,29 +39,37 @@ pub(super) const ANOTHER_USER: Wants = Wants::Settings(&[
     "SystemCallFilter=@setuid @chown",
 ]);
 
-/// Lines of the drop-in, each with the targets that it is for; and remarks.
+/// What the shipped unit has not. Its text is the drop-in: without any need it has comments only, and is a valid
+/// drop-in, too.
 #[derive(Debug, Default)]
-struct DropIn {
+pub struct DropIn {
+    /// Lines, each with the targets that it is for.
     settings: BTreeMap<String, BTreeSet<String>>,
     remarks: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The drop-in for these targets. Without any need it has comments only, and is a valid drop-in, too.
-pub fn drop_in(targets: &[Target]) -> String {
-    let mut drop_in = DropIn::default();
-    for target in targets {
-        for wants in target.kind.wants() {
-            drop_in.add(&target.name, wants);
-        }
-    }
-    drop_in.to_string()
-}
-
 impl DropIn {
+    /// What these targets need.
+    pub fn of(targets: &[Target]) -> DropIn {
+        let mut drop_in = DropIn::default();
+        for target in targets {
+            for wants in target.kind.wants() {
+                drop_in.add(&target.name, wants);
+            }
+        }
+        drop_in
+    }
+
+    /// The settings that a unit, as `systemctl cat` shows it, has not.
+    pub fn missing_in<'a>(&'a self, unit: &str) -> Vec<&'a str> {
+        let has = |setting: &str| unit.lines().any(|line| says(line.trim(), setting));
+        self.settings.keys().map(String::as_str).filter(|setting| !has(setting)).collect()
+    }
+
     fn add(&mut self, target: &str, wants: Wants) {
         match wants {
             Wants::Settings(lines) => lines.iter().for_each(|line| self.set(target, *line)),
-            Wants::Group(group) => self.set(target, format!("SupplementaryGroups={group}")),
+            Wants::Group(group) => self.group(target, group),
             Wants::OtherProcesses => self.set(target, "ProtectProc=default"),
             Wants::Remark(text) => self.remark(target, text),
             Wants::Path(path, need) => self.path(target, &path, need),
@@ -79,9 +93,15 @@ impl DropIn {
         }
         match allowing_groups(path, need) {
             Ok(groups) => {
-                groups.iter().for_each(|group| self.set(target, format!("SupplementaryGroups={group}")));
+                groups.iter().for_each(|group| self.group(target, group));
             }
             Err(why) => self.remark(target, why),
+        }
+    }
+
+    fn group(&mut self, target: &str, group: &str) {
+        if !is_member(group) {
+            self.set(target, format!("SupplementaryGroups={group}"));
         }
     }
 
@@ -121,6 +141,24 @@ impl std::fmt::Display for DropIn {
     }
 }
 
+/// Whether a line sets what another one does, perhaps among other things.
+fn says(line: &str, setting: &str) -> bool {
+    match (line.split_once('='), setting.split_once('=')) {
+        (Some((key, values)), Some((wanted, value))) => {
+            key == wanted && value.split(' ').all(|word| values.split(' ').any(|other| other == word))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the service user is in this group already.
+fn is_member(group: &str) -> bool {
+    let Ok(Some(user)) = User::from_name(SERVICE_USER) else { return false };
+    let groups = CString::new(SERVICE_USER).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
+    let names = groups.into_iter().flatten().filter_map(|gid| Group::from_gid(gid).ok().flatten());
+    names.into_iter().any(|found| found.name == group)
+}
+
 fn names(targets: &BTreeSet<String>) -> String {
     targets.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -133,7 +171,7 @@ mod tests {
     use crate::agent::target::testing::target;
 
     fn printed(tables: &[String]) -> String {
-        drop_in(&tables.iter().map(|table| target(table)).collect::<Vec<_>>())
+        DropIn::of(&tables.iter().map(|table| target(table)).collect::<Vec<_>>()).to_string()
     }
 
     #[test]
@@ -163,6 +201,19 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         let log = printed(&[format!("kind = 'file'\npath = '{}'", file.display())]);
         assert!(log.ends_with("[Service]\n# test\nPrivateTmp=no\n"), "{log}");
+    }
+
+    #[test]
+    fn what_a_unit_has_already_is_not_missing() {
+        let wants = DropIn::of(&[target("kind = 'serial'\npath = '/dev/null'")]);
+        assert_eq!(
+            wants.missing_in("[Service]\nPrivateDevices=yes\n"),
+            ["DeviceAllow=/dev/null rw", "PrivateDevices=no"]
+        );
+        assert_eq!(
+            wants.missing_in("PrivateDevices=yes\n\nPrivateDevices=no\nDeviceAllow=/dev/null rw\n"),
+            [""; 0]
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod bus;
 mod certificate;
 mod relay;
 mod report;
+mod unit;
 
 pub use report::{Report, Step, Verdict};
 
@@ -53,6 +54,7 @@ pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'sta
     }
     bus::test(&mut report, &settings).await;
     targets(&mut report, &settings.targets, only).await;
+    unit::test(&mut report, file, &settings.targets).await;
     report
 }
 

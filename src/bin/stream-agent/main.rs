@@ -10,7 +10,7 @@ use clap::Parser;
 use serde_json::json;
 use stream::agent::config::{EXAMPLE, Settings, load};
 use stream::agent::run;
-use stream::agent::target::sandbox;
+use stream::agent::target::sandbox::DropIn;
 use stream::agent::test_dial::{self, Step};
 use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
@@ -56,7 +56,7 @@ fn start(arguments: &Arguments) -> Result<(), ExitError> {
         Command::Targets { systemd_dropin } => {
             let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
             match systemd_dropin {
-                true => print!("{}", sandbox::drop_in(&settings.targets)),
+                true => print!("{}", DropIn::of(&settings.targets)),
                 false => targets(&settings, arguments.json),
             }
             Ok(())
