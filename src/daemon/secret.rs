@@ -12,6 +12,10 @@ const CREDENTIALS_SPECIFIER: &str = "%d/";
 /// Set by systemd for a unit with `LoadCredential=` or its kin (systemd.exec(5)).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
+/// Where the shipped units take credentials from, each with the program's name and a dot before its own
+/// (systemd.exec(5)).
+const CREDENTIAL_STORE: &str = "/etc/credstore";
+
 /// Permission bits of everybody outside owner and group.
 const OTHERS: u32 = 0o007;
 
@@ -26,7 +30,7 @@ pub struct Secret(String);
 impl Secret {
     /// Reads a secret from a file, without its one trailing newline.
     ///
-    /// A path that begins with `%d/` is taken below `$CREDENTIALS_DIRECTORY`.
+    /// A path that begins with `%d/` is taken as in [`resolve_path`].
     ///
     /// # Errors
     /// When the file cannot be read, is empty or not text, is larger than 64 KiB, or may be read
@@ -73,12 +77,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The path of a file named in the settings: `%d/` means `$CREDENTIALS_DIRECTORY`.
+/// The path of a file named in the settings: `%d/` means `$CREDENTIALS_DIRECTORY`. Commands that a person gives
+/// outside of the unit (`check-config`, `test-dial`) have none, and find it where the unit takes it from:
+/// `%d/nats.nk` of stream-agent is `/etc/credstore/stream-agent.nats.nk`.
 ///
 /// # Errors
-/// When the path needs the credentials directory and there is none, or leads out of it.
+/// When the path needs a credential and there is none, or leads out of their directory.
 pub fn resolve_path(path: &str) -> Result<PathBuf, SecretError> {
     resolve_with(path, credentials_directory().as_deref())
+}
+
+/// Where the unit of this program takes a credential from.
+fn stored(name: &str) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    Some(Path::new(CREDENTIAL_STORE).join(format!("{}.{name}", program.file_name()?.to_str()?)))
 }
 
 fn resolve_with(path: &str, credentials: Option<&Path>) -> Result<PathBuf, SecretError> {
@@ -86,12 +98,15 @@ fn resolve_with(path: &str, credentials: Option<&Path>) -> Result<PathBuf, Secre
         return Ok(PathBuf::from(path));
     };
     let failed = |trouble| SecretError { path: PathBuf::from(path), trouble };
-    let dir = credentials.ok_or_else(|| failed(Trouble::NoCredentials))?;
     let stays_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     if name.is_empty() || !stays_inside {
         return Err(failed(Trouble::NotAName));
     }
-    Ok(dir.join(name))
+    match (credentials, stored(name)) {
+        (Some(dir), _) => Ok(dir.join(name)),
+        (None, Some(stored)) if stored.exists() => Ok(stored),
+        (None, stored) => Err(failed(Trouble::NoCredential(stored.unwrap_or_default()))),
+    }
 }
 
 fn credentials_directory() -> Option<PathBuf> {
@@ -112,7 +127,8 @@ enum Trouble {
     TooLarge,
     /// Readable or writable by everybody; the mode bits.
     Open(u32),
-    NoCredentials,
+    /// Neither systemd has handed one over nor is there this file.
+    NoCredential(PathBuf),
     NotAName,
 }
 
@@ -129,9 +145,10 @@ impl fmt::Display for SecretError {
                     "secret {path} is open to every user (mode {mode:04o}), mend it with: chmod 0640 {path}"
                 )
             }
-            Trouble::NoCredentials => write!(
+            Trouble::NoCredential(stored) => write!(
                 f,
-                "{path} needs ${CREDENTIALS_DIRECTORY}, which is not set: add LoadCredential= to the unit or use a full path"
+                "{path} is a credential, and there is none: put it into {}, or use a full path",
+                stored.display()
             ),
             Trouble::NotAName => write!(f, "{path} does not name a file in the credentials directory"),
         }
@@ -208,7 +225,10 @@ mod tests {
             assert!(err.ends_with("does not name a file in the credentials directory"), "{err}");
         }
         let err = Secret::read_with("%d/key", None).unwrap_err().to_string();
-        assert!(err.starts_with("%d/key needs $CREDENTIALS_DIRECTORY, which is not set"), "{err}");
+        assert!(
+            err.starts_with("%d/key is a credential, and there is none: put it into /etc/credstore/"),
+            "{err}"
+        );
         assert_eq!(resolve_with("/etc/x", None).unwrap(), Path::new("/etc/x"));
     }
 }
