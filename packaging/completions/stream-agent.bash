@@ -75,7 +75,7 @@ _stream__agent() {
             return 0
             ;;
         stream__subcmd__agent__subcmd__check__subcmd__config)
-            opts="-h --config --log-level --json --help"
+            opts="-h --configured --config --log-level --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

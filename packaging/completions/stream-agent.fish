@@ -41,6 +41,7 @@ complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -l json -
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -s h -l help -d 'Print help'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l config -d 'Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too' -r -F
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l configured -d 'Only say what to do first, with exit code 1, when nothing at all is configured'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l json -d 'Print results as JSON'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -s h -l help -d 'Print help'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l config -d 'Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too' -r -F

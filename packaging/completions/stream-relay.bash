@@ -129,7 +129,7 @@ _stream__relay() {
             return 0
             ;;
         stream__subcmd__relay__subcmd__check__subcmd__config)
-            opts="-h --systemd-dropin --config --log-level --json --help"
+            opts="-h --systemd-dropin --configured --config --log-level --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -43,6 +43,7 @@ complete -c stream-relay -n "__fish_stream_relay_using_subcommand serve" -s h -l
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand check-config" -l config -d 'Configuration file; config.d/*.toml beside it is read too' -r -F
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand check-config" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand check-config" -l systemd-dropin -d 'Print the drop-in for stream-relay.service that the configuration needs: the bundled platform\'s way to NATS'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand check-config" -l configured -d 'Only say what to do first, with exit code 1, when nothing at all is configured'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand check-config" -l json -d 'Print results as JSON'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand check-config" -s h -l help -d 'Print help'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and not __fish_seen_subcommand_from issuer api-key relay-key help" -l config -d 'Configuration file; config.d/*.toml beside it is read too' -r -F

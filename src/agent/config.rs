@@ -171,10 +171,44 @@ impl std::fmt::Debug for HostKey {
 /// # Errors
 /// What cannot be read or is not understood, with its file and line.
 pub fn load(file: &Path) -> Result<(Loaded, Settings), ConfigError> {
-    let fragments = [file.with_file_name("config.d"), file.with_file_name("targets.d")];
-    let loaded = Loaded::read(file, &fragments, &[&["target"]])?;
+    let loaded = read(file)?;
     let settings = loaded.parse::<Raw>()?.check(&loaded)?;
     Ok((loaded, settings))
+}
+
+/// Everything that is missing or wrong in the sections that every agent needs, to be mended in one go.
+pub fn troubles(file: &Path) -> Vec<ConfigError> {
+    let troubles = || {
+        let loaded = read(file)?;
+        let raw: Raw = loaded.parse()?;
+        Ok([
+            raw.host(&loaded).err(),
+            raw.nats.check(&loaded, &["nats"]).err(),
+            raw.relay.check(&loaded).err(),
+            raw.auth.check(&raw.relay, &loaded).err(),
+        ])
+    };
+    match troubles() {
+        Ok(troubles) => troubles.into_iter().flatten().collect(),
+        Err(error) => vec![error],
+    }
+}
+
+/// What to do first when nothing is configured at all; `None` when something is. Files that cannot be read are
+/// something: what is wrong with them is said when they are used.
+pub fn first_steps(file: &Path) -> Option<String> {
+    read(file).is_ok_and(|loaded| loaded.is_blank()).then(|| {
+        format!(
+            "not configured yet: set host_id, nats.servers and relay.allow in {} (man stream-agent.toml), \
+             then run: stream-agent test-dial && systemctl restart stream-agent",
+            file.display()
+        )
+    })
+}
+
+fn read(file: &Path) -> Result<Loaded, ConfigError> {
+    let fragments = [file.with_file_name("config.d"), file.with_file_name("targets.d")];
+    Loaded::read(file, &fragments, &[&["target"]])
 }
 
 impl Raw {
@@ -250,7 +284,9 @@ impl Raw {
         let name =
             nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
         name.replace('.', "_").parse().map_err(|error| {
-            loaded.error_at(&["host_id"], format!("is needed, since the host name `{name}` is {error}"))
+            let why = format!("is needed, since the host name `{name}` is {error}");
+            let error = loaded.error_at(&["host_id"], why);
+            error.mended_by(Some("the first lines"), "host_id = \"web1\"")
         })
     }
 
@@ -289,9 +325,10 @@ impl RawRelay {
     fn check(&self, loaded: &Loaded) -> Result<Vec<String>, ConfigError> {
         let wrong = |why: String| loaded.error_at(&["relay", "allow"], why);
         if self.allow.is_empty() {
-            return Err(wrong(
+            let error = wrong(
                 "is needed: the relays that may be dialled, such as [\"wss://relay.example.com\"]".into(),
-            ));
+            );
+            return Err(error.mended_by(Some("[relay]"), "allow = [\"wss://relay.example.com\"]"));
         }
         for url in &self.allow {
             let address = Address::of(url).map_err(|error| wrong(format!("{url}: {error}")))?;
@@ -313,19 +350,30 @@ impl RawAuth {
             Mode::Signed => {
                 let at = ["auth", "issuers_dir"];
                 let dir = resolve_path(&self.issuers_dir).map_err(|error| loaded.error_at(&at, error))?;
-                let issuers = Issuers::read_dir(&dir).map_err(|error| loaded.error_at(&at, error))?;
+                let issuers = Issuers::read_dir(&dir).map_err(|error| {
+                    let made = format!(
+                        "mkdir -p {0} && cp KID.pub {0}/   # the platform's public key; or name its folder in \
+                         [auth]: issuers_dir = \"/etc/stream-agent/issuers.d\"",
+                        dir.display()
+                    );
+                    let error = loaded.error_at(&at, error);
+                    if dir.exists() { error } else { error.mended_by(None, &made) }
+                })?;
                 if issuers.is_empty() {
                     let why =
                         format!("no <kid>.pub in {}: put the platform's public key there", dir.display());
-                    return Err(loaded.error_at(&at, why));
+                    let copy = format!("cp KID.pub {}/   # the platform's public key", dir.display());
+                    return Err(loaded.error_at(&at, why).mended_by(None, &copy));
                 }
                 Ok(Auth::Signed { issuers, leeway: self.leeway })
             }
             Mode::Opaque => {
                 let at = ["relay", "key_file"];
                 let file = relay.key_file.as_ref();
-                let file = file
-                    .ok_or_else(|| loaded.error_at(&at, "is needed in simple mode: this host's relay key"))?;
+                let file = file.ok_or_else(|| {
+                    let error = loaded.error_at(&at, "is needed in simple mode: this host's relay key");
+                    error.mended_by(Some("[relay]"), "key_file = \"/etc/stream-agent/relay.key\"")
+                })?;
                 Ok(Auth::Opaque(Secret::read(file).map_err(|error| loaded.error_at(&at, error))?))
             }
         }

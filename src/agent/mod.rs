@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::daemon::audit::{Event, Record};
 use crate::daemon::tls;
-use crate::link::dial::Dialer;
+use crate::link::dial::{Address, Dialer};
 use crate::protocol::command::{Answer, Code, Refusal, Start, Stop as StopCommand, TargetList, VERSION};
 use crate::protocol::end::{Closing, End};
 
@@ -186,9 +186,14 @@ impl Agent {
 
 /// How relays are dialled with these settings.
 fn dialer(settings: &Settings) -> Result<Dialer> {
-    Ok(Dialer {
-        tls: tls::client_config(settings.relay_ca.as_deref())?,
-        proxy: settings.proxy.clone(),
-        limits: settings.leg,
-    })
+    Ok(Dialer { tls: trust(settings)?, proxy: settings.proxy.clone(), limits: settings.leg })
+}
+
+/// Whom we trust to be a relay; a host that dials none by `wss://` needs no certificates.
+fn trust(settings: &Settings) -> Result<Arc<rustls::ClientConfig>> {
+    let is_tls = |url: &String| Address::of(url).is_ok_and(|address| address.tls);
+    match settings.relays.iter().any(is_tls) || settings.relay_ca.is_some() {
+        true => tls::client_config(settings.relay_ca.as_deref()).context("[relay]"),
+        false => tls::trusting_nobody(),
+    }
 }

@@ -52,7 +52,7 @@ pub struct Health {
 impl Health {
     /// Not connected yet.
     pub fn new(servers: String, status: Status) -> Arc<Health> {
-        status.nats(format!("connecting to NATS at {servers}"));
+        status.unheard(format_args!("connecting to NATS at {servers}"));
         Arc::new(Health { servers, status, connects: watch::Sender::new(0), complaints: Mutex::default() })
     }
 
@@ -66,7 +66,7 @@ impl Health {
             }
             Event::Disconnected => {
                 warn!("NATS: disconnected from {}; open streams go on", self.servers);
-                self.status.nats("NATS disconnected, trying again");
+                self.status.unheard("NATS disconnected, trying again");
             }
             Event::ServerError(_) => {
                 let text = explain(event);
@@ -138,7 +138,7 @@ impl Presence {
                 Ok(others) => {
                     failed = 0;
                     info!("NATS: connected, {} is heard", self.subjects.root());
-                    self.health.status.nats("NATS connected");
+                    self.health.status.heard();
                     if others.is_empty() {
                         self.health.status.doubled(None);
                     }
@@ -153,7 +153,7 @@ impl Presence {
                     failed += 1;
                     let wait = pause_after_refusal(failed);
                     warn!("NATS: {why:#}; trying again in {} s", wait.as_secs());
-                    self.health.status.nats(format!("not ready: {why:#}"));
+                    self.health.status.unheard(format_args!("{why:#}"));
                     sleep(wait).await;
                     // Only a new connection asks for all subscriptions anew; one may have come meanwhile.
                     let is_connected = self.client.connection_state() == State::Connected;

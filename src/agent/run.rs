@@ -42,9 +42,14 @@ pub async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
         let health = move |_| std::future::ready(heard.check());
         notify::Watchdog::start(health, move |trouble| status.unhealthy(trouble))
     };
+    // NATS may be away for long, and a host whose agent gave up would stay unreachable.
+    let starting = notify::Patience::ask();
     let ready = {
         let status = status.clone();
-        move || status.ready()
+        move || {
+            drop(starting);
+            status.ready();
+        }
     };
     let mut serving = tokio::spawn(bus.serve(agent.clone(), records, ready));
     let reloads = tokio::spawn(reload(agent.clone(), lifecycle.reloads(), file.to_owned(), status.clone()));
@@ -58,6 +63,7 @@ pub async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
         }
     }
     notify::stopping("draining");
+    let _stopping = notify::Patience::ask();
     info!("stopping: {} streams may go on for {drain:?}", agent.allowlist.open());
     if lifecycle.drain(drain).await != Drained::Done {
         agent.stop_all(&shutting_down());

@@ -11,6 +11,8 @@ pub struct Status(Arc<Mutex<Parts>>);
 #[derive(Debug, Default)]
 struct Parts {
     is_ready: bool,
+    /// Whether commands reach us now.
+    is_heard: bool,
     nats: String,
     unhealthy: Option<String>,
     doubled: Option<String>,
@@ -41,9 +43,25 @@ impl Status {
         }
     }
 
-    /// How the connection to NATS is.
-    pub fn nats(&self, text: impl Into<String>) {
-        self.set(|parts| parts.nats = text.into());
+    /// Why commands do not reach us.
+    pub fn unheard(&self, why: impl std::fmt::Display) {
+        self.set(|parts| {
+            parts.is_heard = false;
+            parts.nats = format!("not ready: {why}");
+        });
+    }
+
+    /// Commands reach us.
+    pub fn heard(&self) {
+        self.set(|parts| {
+            parts.is_heard = true;
+            parts.nats = "NATS connected".into();
+        });
+    }
+
+    /// Something that the connection to NATS says of itself, and that does not end it.
+    pub fn nats(&self, text: String) {
+        if self.lock().is_heard { self.set(|parts| parts.nats = text) } else { self.unheard(text) }
     }
 
     /// Why the watchdog gets no sign of life; `None`: it gets them.
@@ -99,7 +117,9 @@ mod tests {
     #[test]
     fn what_is_wrong_comes_first_and_goes_when_it_is_mended() {
         let status = Status::default();
-        status.nats("NATS connected");
+        status.nats("connection refused".into());
+        assert_eq!(status.line(), "not ready: connection refused; 0 streams");
+        status.heard();
         status.streams(2);
         assert_eq!(status.line(), "NATS connected; 2 streams");
         status.reloaded(Some("reload failed".into()));

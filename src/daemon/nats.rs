@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::config::{ConfigError, Loaded};
 use super::secret::{Secret, resolve_path};
+use super::tls;
 
 /// The longest pause between tries to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -71,7 +72,9 @@ impl RawNats {
     pub fn check(&self, loaded: &Loaded, at: &[&str]) -> Result<Nats, ConfigError> {
         let wrong = |key: &str, why: &str| loaded.error_at(&[at, &[key]].concat(), why);
         if self.servers.is_empty() {
-            return Err(wrong("servers", "is needed: a list such as [\"tls://nats.example.com:4222\"]"));
+            let error = wrong("servers", "is needed: a list such as [\"tls://nats.example.com:4222\"]");
+            let section = format!("[{}]", at.join("."));
+            return Err(error.mended_by(Some(&section), "servers = [\"tls://nats.example.com:4222\"]"));
         }
         let mut servers = Vec::new();
         for server in &self.servers {
@@ -129,6 +132,7 @@ impl Nats {
         pause: impl Fn(usize) -> Duration + Send + Sync + 'static,
         told: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Client> {
+        self.trust()?;
         let told = Arc::new(told);
         let mut options = self.login.options()?.retry_on_initial_connect();
         options = self.tls(options).name(self.name.as_deref().unwrap_or(name));
@@ -153,6 +157,7 @@ impl Nats {
         inbox: String,
         told: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Client> {
+        self.trust()?;
         let told = Arc::new(told);
         let options =
             self.tls(self.login.options()?).custom_inbox_prefix(inbox).event_callback(move |event| {
@@ -160,6 +165,15 @@ impl Nats {
                 async move { told(event) }
             });
         options.connect(&self.servers[..]).await.context("NATS")
+    }
+
+    /// The library tells nobody that this system trusts nobody.
+    fn trust(&self) -> Result<()> {
+        let is_tls = self.tls_first || self.servers.iter().any(async_nats::ServerAddr::tls_required);
+        if is_tls && self.ca_file.is_none() {
+            tls::system_roots().context("[nats]")?;
+        }
+        Ok(())
     }
 
     /// The servers, for people.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
 /// The program does its work; also said when a reload is done.
@@ -30,6 +30,40 @@ pub fn stopping(status: &str) {
 /// The line that `systemctl status` shows.
 pub fn status(status: &str) {
     send(&[NotifyState::Status(&one_line(status))]);
+}
+
+/// How much longer than up to now a start or a stop may take, each time we ask for it.
+const MORE: Duration = Duration::from_secs(60);
+
+/// How often we ask: several times, before a time that was granted is over.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+
+/// Asks for more time to start or to stop, again and again until dropped: a start that waits for somebody else, or a
+/// drain of an owner who allows it an hour, is not ended by `TimeoutStartSec=` or `TimeoutStopSec=`. A program that hangs asks no more.
+#[derive(Debug)]
+pub struct Patience(JoinHandle<()>);
+
+impl Patience {
+    /// Asks from now on.
+    pub fn ask() -> Patience {
+        ask_for_more();
+        Patience(tokio::spawn(async {
+            loop {
+                sleep(ASK_EVERY).await;
+                ask_for_more();
+            }
+        }))
+    }
+}
+
+fn ask_for_more() {
+    send(&[NotifyState::ExtendTimeoutUsec(u32::try_from(MORE.as_micros()).unwrap_or(u32::MAX))]);
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Signs of life until dropped, at half the time that the unit's `WatchdogSec=` allows.

@@ -23,20 +23,46 @@ const ALPN: &[u8] = b"http/1.1";
 /// When the file cannot be read or holds no certificate, or when there is no root at all.
 pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    // One that rustls cannot use is the system's business, not a reason to trust nothing.
-    roots.add_parsable_certificates(native.certs);
-    if let Some(file) = ca_file {
-        for certificate in certificates(file)? {
-            roots
-                .add(certificate)
-                .with_context(|| format!("unusable CA certificate in {}", file.display()))?;
+    let system = system_roots();
+    if let Ok(certificates) = &system {
+        // One that rustls cannot use is the system's business, not a reason to trust nothing.
+        roots.add_parsable_certificates(certificates.iter().cloned());
+    }
+    match ca_file {
+        None => drop(system?),
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots
+                    .add(certificate)
+                    .with_context(|| format!("unusable CA certificate in {}", file.display()))?;
+            }
         }
     }
-    if roots.is_empty() {
+    trusting(roots)
+}
+
+/// For a client that uses no TLS: it trusts nobody, and so needs nothing of the system.
+///
+/// # Errors
+/// When rustls cannot be set up.
+pub fn trusting_nobody() -> Result<Arc<ClientConfig>> {
+    trusting(RootCertStore::empty())
+}
+
+/// The certificates that this system trusts.
+///
+/// # Errors
+/// When there is none, as on a Debian without ca-certificates.
+pub fn system_roots() -> Result<Vec<CertificateDer<'static>>> {
+    let native = rustls_native_certs::load_native_certs();
+    if native.certs.is_empty() {
         let why = native.errors.first().map(|err| format!(" ({err})")).unwrap_or_default();
-        bail!("no trusted root certificate{why}: install ca-certificates or name a CA file");
+        bail!("no trusted root certificate on this host{why}: `apt install ca-certificates`, or set ca_file");
     }
+    Ok(native.certs)
+}
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

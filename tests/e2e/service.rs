@@ -134,3 +134,61 @@ async fn a_nats_server_that_hangs_is_no_reason_to_restart() {
     nats.signal(Signal::SIGCONT);
     of_agent.hears("STATUS=NATS connected").await;
 }
+
+#[tokio::test]
+async fn an_agent_that_waits_for_nats_says_so_and_asks_for_time_until_it_is_ready() {
+    let mut world = World::new();
+    world.write_agent_config();
+    let mut manager = Manager::new(&world, "agent");
+    let agent = manager.start(world.agent_command(), world.path("agent.log"), Duration::from_secs(10));
+    let server = format!("{}:4222", world.ip);
+    let status = manager.hears("STATUS=").await;
+    assert_eq!(status, format!("STATUS=not ready: connecting to NATS at {server}; 0 streams"));
+    // More than once: systemd must hear it again before the time that it gave is over.
+    for _ in 0..2 {
+        manager.hears("EXTEND_TIMEOUT_USEC=60000000").await;
+    }
+    assert!(!manager.has_heard("READY=1"), "{:?}", manager.heard);
+    let said = manager
+        .heard
+        .iter()
+        .filter(|(_, line)| line.starts_with("STATUS="))
+        .all(|(_, line)| line.starts_with("STATUS=not ready: "));
+    assert!(said, "{:?}", manager.heard);
+    world.start_nats().await;
+    manager.hears("READY=1").await;
+    manager.hears("STATUS=NATS connected").await;
+    agent.signal(Signal::SIGTERM);
+    manager.hears("STOPPING=1").await;
+    // A drain may be long as well.
+    manager.hears("EXTEND_TIMEOUT_USEC=60000000").await;
+}
+
+#[tokio::test]
+async fn certificates_of_the_system_are_wanted_only_where_they_are_needed() {
+    let mut world = World::new();
+    world.relay_config = "# no platform\n".into();
+    world.start_nats().await;
+    world.write_agent_config();
+    let (nothing, empty) = (world.path("nothing.pem"), world.path("empty"));
+    std::fs::write(&nothing, "").unwrap();
+    std::fs::create_dir(&empty).unwrap();
+    let bare = |world: &World| {
+        let mut command = world.agent_command();
+        command.env("SSL_CERT_FILE", &nothing).env("SSL_CERT_DIR", &empty);
+        command
+    };
+    drop(crate::world::started(bare(&world), &world.dir, "plain").await);
+    let (ip, nats) = (world.ip.clone(), world.nats_url());
+    for (section, config) in [
+        ("[relay]", format!("[nats]\nservers = ['{nats}']\n[relay]\nallow = ['wss://{ip}:8080']\n")),
+        ("[nats]", format!("[nats]\nservers = ['tls://{ip}:4222']\n[relay]\nallow = ['ws://{ip}:8080']\n")),
+    ] {
+        world.agent_config = config;
+        world.write_agent_config();
+        let output = bare(&world).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains(section) && said.contains("`apt install ca-certificates`"), "{said}");
+    }
+}

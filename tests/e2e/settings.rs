@@ -321,6 +321,80 @@ async fn test_dial_goes_every_step_and_names_what_fails() {
 }
 
 #[tokio::test]
+async fn what_to_do_first_is_said_until_anything_is_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    for (program, default, steps) in [
+        (
+            AGENT,
+            "config.toml",
+            "set host_id, nats.servers and relay.allow in FILE (man stream-agent.toml), \
+             then run: stream-agent test-dial && systemctl restart stream-agent",
+        ),
+        (
+            RELAY,
+            "relay.toml",
+            "set public_urls in FILE (man stream-relay.toml), \
+             then run: stream-relay check-config && systemctl restart stream-relay",
+        ),
+    ] {
+        let file = dir.path().join(default).display().to_string();
+        let ask = ["--config", &file, "check-config", "--configured"];
+        std::fs::write(&file, ran(program, &["--print-default-config"]).await.stdout).unwrap();
+        let asked = ran(program, &ask).await;
+        assert_eq!(text(&asked.stdout), format!("not configured yet: {}\n", steps.replace("FILE", &file)));
+        assert_eq!((asked.status.code(), text(&asked.stderr).as_str()), (Some(1), ""));
+        let refused = ran(program, &["--json", "--config", &file, "check-config", "--configured"]).await;
+        assert_eq!(refused.status.code(), Some(64));
+        // Wrong is not nothing: running it says what is wrong.
+        for wrong in ["subject_prefix = 'x'\n", "nonsense"] {
+            std::fs::write(&file, wrong).unwrap();
+            let asked = ran(program, &ask).await;
+            assert_eq!((asked.status.code(), text(&asked.stdout).as_str()), (Some(0), ""), "{wrong}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(ran(program, &ask).await.status.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn test_dial_names_the_line_for_each_thing_that_is_missing() {
+    let world = World::new();
+    let file = world.path("agent/config.toml").display().to_string();
+    let issuers = world.path("agent/issuers.d").display().to_string();
+    let mut config = text(&ran(AGENT, &["--print-default-config"]).await.stdout);
+    config = config
+        .replace("#issuers_dir = \"/etc/stream-agent/issuers.d\"", &format!("issuers_dir = '{issuers}'"));
+    std::fs::rename(world.path("agent/issuers.d/k1.pub"), world.path("k1.pub")).unwrap();
+    // As an owner would: each line goes where it is said to belong.
+    let mut steps = vec![
+        (
+            format!("in [nats] of {file}: servers = [\"tls://nats.example.com:4222\"]"),
+            ("#servers = [\"tls://nats.example.com:4222\"]", "servers = ['nats://127.0.0.1:1']"),
+        ),
+        (
+            format!("in [relay] of {file}: allow = [\"wss://relay.example.com\"]"),
+            ("#allow = [\"wss://relay.example.com\"]", "allow = ['ws://127.0.0.1:1']"),
+        ),
+        (format!("cp KID.pub {issuers}/"), ("", "")),
+    ];
+    while !steps.is_empty() {
+        std::fs::write(&file, &config).unwrap();
+        let report = ran(AGENT, &["test-dial", "--config", &file]).await;
+        let said = text(&report.stdout);
+        assert_eq!(report.status.code(), Some(78), "{said}");
+        assert_eq!(said.matches("FAIL  config").count(), steps.len(), "{said}");
+        for (line, _) in &steps {
+            assert!(said.contains(line.as_str()), "no {line} in:\n{said}");
+        }
+        let (_, (shipped, set)) = steps.remove(0);
+        config = config.replacen(shipped, set, 1);
+    }
+    std::fs::rename(world.path("k1.pub"), world.path("agent/issuers.d/k1.pub")).unwrap();
+    let said = text(&ran(AGENT, &["test-dial", "--config", &file]).await.stdout);
+    assert!(said.contains("PASS  config") && said.contains(&format!("check [nats] of {file}")), "{said}");
+}
+
+#[tokio::test]
 async fn tokens_keys_and_passwords_are_in_no_log_metric_or_argument() {
     let mut world = World::new();
     let file = world.secret("nats.secret", "canary-password").display().to_string();

@@ -58,17 +58,25 @@ fn judge(error: &anyhow::Error) -> (Exit, &'static str) {
     match error.downcast_ref::<async_nats::ConnectError>().map(async_nats::ConnectError::kind) {
         Some(ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication) => (
             Exit::NoPerm,
-            "NATS refuses the login: check creds_file, nkey_seed_file, password_file or token_file",
+            "NATS refuses the login: set in [nats] of CONFIG what the server knows this host by, such as \
+             creds_file = \"/etc/stream-agent/nats.creds\" (or nkey_seed_file, user and password_file, token_file)",
         ),
-        Some(ConnectErrorKind::Tls) => {
-            (Exit::Unavailable, "if the server's certificate is of a private CA, name it in nats.ca_file")
-        }
-        Some(ConnectErrorKind::Dns) => (Exit::Unavailable, "check the names in nats.servers"),
+        Some(ConnectErrorKind::Tls) => (
+            Exit::Unavailable,
+            "if the server's certificate is of a private CA, set in [nats] of CONFIG: ca_file = \"/etc/stream-agent/ca.pem\"; \
+             if it is of a public one: apt install ca-certificates",
+        ),
+        Some(ConnectErrorKind::Dns) => (
+            Exit::Unavailable,
+            "check the names in [nats] of CONFIG: servers = [\"tls://nats.example.com:4222\"]",
+        ),
         // No error of NATS: one of our own files.
-        None => (Exit::Config, "check the files named in [nats]"),
-        Some(_) => {
-            (Exit::Unavailable, "check nats.servers, and that a firewall lets this host out to that port")
-        }
+        None => (Exit::Config, "check the files that [nats] of CONFIG names"),
+        Some(_) => (
+            Exit::Unavailable,
+            "check [nats] of CONFIG: servers = [\"tls://nats.example.com:4222\"], and that a firewall lets this host out \
+             to that port",
+        ),
     }
 }
 

@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use crate::daemon::exit::Exit;
-use crate::daemon::tls;
 use crate::link::dial::Dialer;
 
 use super::config::{self, Auth, Settings};
@@ -18,9 +17,13 @@ mod unit;
 
 pub use report::{Report, Step, Verdict};
 
+/// How a CA of our own is trusted.
+const RELAY_CA: &str =
+    "a CA of your own is named in [relay] of CONFIG: ca_file = \"/etc/stream-agent/ca.pem\"";
+
 /// Goes all steps; `told` hears each as it is done. With `only`, just this target is probed.
 pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'static) -> Report {
-    let mut report = Report::new(told);
+    let mut report = Report::new(file, told);
     let settings = match config::load(file) {
         Ok((loaded, settings)) => {
             let files = match loaded.files().len() {
@@ -31,7 +34,17 @@ pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'sta
             settings
         }
         Err(error) => {
-            report.fail("config", None, Exit::Config, error.to_string(), "mend the file, then try again");
+            // What every agent needs is told in one go, the rest as it comes.
+            let mut troubles = config::troubles(file);
+            if !troubles.contains(&error) {
+                troubles.push(error);
+            }
+            for error in troubles {
+                let place = error.line.map(|line| format!(", line {line}")).unwrap_or_default();
+                let mend = || format!("mend {}{place}, then try again", error.file.display());
+                let remedy = error.remedy.clone().unwrap_or_else(mend);
+                report.fail("config", None, Exit::Config, error.to_string(), &remedy);
+            }
             return report;
         }
     };
@@ -41,7 +54,7 @@ pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'sta
         }
         Auth::Opaque(_) => report.skip("issuers", None, "simple mode: commands are not signed"),
     }
-    match tls::client_config(settings.relay_ca.as_deref()) {
+    match super::trust(&settings) {
         Ok(tls) => {
             let dialer = Dialer { tls, proxy: settings.proxy.clone(), limits: settings.leg };
             for url in &settings.relays {
@@ -49,7 +62,7 @@ pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'sta
             }
         }
         Err(error) => {
-            report.fail("relay-trust", None, Exit::Config, format!("{error:#}"), "check relay.ca_file");
+            report.fail("relay-trust", None, Exit::Config, format!("{error:#}"), RELAY_CA);
         }
     }
     bus::test(&mut report, &settings).await;
@@ -69,7 +82,7 @@ async fn targets(report: &mut Report, targets: &[Target], only: Option<&str>) {
                 "no such target on this host's allowlist".into(),
                 "`stream-agent targets` lists them",
             ),
-            None => report.skip("target", None, "the allowlist is empty: add a file to targets.d"),
+            None => report.skip("target", None, "the allowlist is empty: uncomment an example in targets.d"),
         }
     }
     for target in chosen {

@@ -33,7 +33,13 @@ pub async fn test(report: &mut Report, dialer: &Dialer, url: &str, leeway: Durat
     let address = match Address::of(url) {
         Ok(address) => address,
         Err(error) => {
-            return report.fail("relay-url", Some(url), Exit::Config, error.to_string(), "mend relay.allow");
+            return report.fail(
+                "relay-url",
+                Some(url),
+                Exit::Config,
+                error.to_string(),
+                "mend [relay] of CONFIG: allow = [\"wss://relay.example.com\"]",
+            );
         }
     };
     let Some(stream) = connect(report, dialer, url, &address).await else { return };
@@ -56,7 +62,7 @@ async fn connect(report: &mut Report, dialer: &Dialer, url: &str, address: &Addr
     let addresses = match dial::resolve(host, port).await {
         Ok(addresses) => addresses,
         Err(error) => {
-            let remedy = "check the name, and that this host's resolver knows it";
+            let remedy = "check the name in [relay] of CONFIG: allow, and that this host's resolver knows it";
             report.fail("relay-name", Some(url), Exit::Unavailable, error.to_string(), remedy);
             return None;
         }
@@ -67,8 +73,8 @@ async fn connect(report: &mut Report, dialer: &Dialer, url: &str, address: &Addr
     let stream = match dial::connect(&addresses).await {
         Ok(stream) => stream,
         Err(error) => {
-            let remedy =
-                "is it running, and does a firewall let this host out? if a proxy is needed, set [proxy]";
+            let remedy = "is it running, and does a firewall let this host out? if a proxy is needed, in [proxy] of CONFIG: \
+                 url = \"http://proxy.example.com:3128\"";
             report.fail("relay-tcp", Some(url), Exit::Unavailable, error.to_string(), remedy);
             return None;
         }
@@ -86,13 +92,20 @@ async fn connect(report: &mut Report, dialer: &Dialer, url: &str, address: &Addr
         Ok(Err(error)) => {
             let detail = format!("{error:#}");
             let exit = if detail.contains("(407)") { Exit::NoPerm } else { Exit::Unavailable };
-            let remedy = "the proxy must allow CONNECT to the relay, or name the relay in proxy.no_proxy";
+            let remedy = "the proxy must allow CONNECT to the relay; where none is needed, in [proxy] of CONFIG: \
+                          no_proxy = [\"relay.internal\"]";
             report.fail("relay-tcp", Some(url), exit, detail, remedy);
             None
         }
         Err(_) => {
             let detail = format!("the proxy {host}:{port} gave no answer within {} s", ANSWER.as_secs());
-            report.fail("relay-tcp", Some(url), Exit::Unavailable, detail, "check proxy.url");
+            report.fail(
+                "relay-tcp",
+                Some(url),
+                Exit::Unavailable,
+                detail,
+                "check [proxy] of CONFIG: url = \"http://proxy.example.com:3128\"",
+            );
             None
         }
     }
@@ -139,11 +152,12 @@ async fn secure(
 
 fn tls_remedy(detail: &str) -> &'static str {
     if detail.contains("UnknownIssuer") {
-        "nobody trusted here has signed the relay's certificate: name your CA in relay.ca_file, or let the relay send its whole chain"
+        "nobody trusted here has signed the relay's certificate: in [relay] of CONFIG: ca_file = \"/etc/stream-agent/ca.pem\" \
+         for a CA of your own; for a public one: apt install ca-certificates, and let the relay send its whole chain"
     } else if detail.contains("expired") || detail.contains("Expired") || detail.contains("NotValidYet") {
         "renew the relay's certificate, or set this host's clock (NTP)"
     } else if detail.contains("not valid for name") || detail.contains("NotValidForName") {
-        "the certificate is for another name: use that name in relay.allow and in the grants"
+        "the certificate is for another name: use that name in [relay] of CONFIG: allow, and in the grants"
     } else if detail.contains("InvalidContentType") || detail.contains("corrupt") {
         "what answers there does not speak TLS: check the port, or whether it is ws://"
     } else {

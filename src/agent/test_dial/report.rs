@@ -1,6 +1,7 @@
 //! What the steps of a test found: for people as lines, for programs as JSON, and as an exit code.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -40,13 +41,15 @@ pub struct Report {
     steps: Vec<Step>,
     /// The class of the first failure.
     exit: Exit,
+    /// What `CONFIG` stands for in a remedy: the configuration file.
+    file: String,
     told: Box<dyn FnMut(&Step)>,
 }
 
 impl Report {
-    /// An empty report; `told` hears each step as it is done.
-    pub fn new(told: impl FnMut(&Step) + 'static) -> Report {
-        Report { steps: vec![], exit: Exit::Ok, told: Box::new(told) }
+    /// An empty report on what is configured in `file`; `told` hears each step as it is done.
+    pub fn new(file: &Path, told: impl FnMut(&Step) + 'static) -> Report {
+        Report { steps: vec![], exit: Exit::Ok, file: file.display().to_string(), told: Box::new(told) }
     }
 
     /// Every step, in order.
@@ -104,6 +107,7 @@ impl Report {
         detail: String,
         remedy: Option<String>,
     ) {
+        let remedy = remedy.map(|remedy| remedy.replace("CONFIG", &self.file));
         let step = Step { step, of: of.map(str::to_owned), verdict, detail, remedy };
         (self.told)(&step);
         self.steps.push(step);
@@ -141,12 +145,15 @@ mod tests {
 
     #[test]
     fn the_first_failure_decides_the_exit_code() {
-        let mut report = Report::new(|_| {});
+        let mut report = Report::new(Path::new("/etc/config.toml"), |_| {});
         report.pass("config", None, "fine".into());
-        report.fail("relay-tcp", Some("wss://r"), Exit::Unavailable, "refused".into(), "start it");
+        report.fail("relay-tcp", Some("wss://r"), Exit::Unavailable, "refused".into(), "mend CONFIG");
         report.fail("nats-connect", None, Exit::NoPerm, "no".into(), "ask");
         assert_eq!(report.exit(), Exit::Unavailable);
-        assert_eq!(report.steps()[1].to_string(), "FAIL  relay-tcp wss://r: refused\n      start it");
+        assert_eq!(
+            report.steps()[1].to_string(),
+            "FAIL  relay-tcp wss://r: refused\n      mend /etc/config.toml"
+        );
         let json = report.to_json();
         assert_eq!((json["exit"].as_u64(), json["ok"].as_bool()), (Some(69), Some(false)));
         assert_eq!(json["steps"][0].to_string(), r#"{"detail":"fine","step":"config","verdict":"PASS"}"#);

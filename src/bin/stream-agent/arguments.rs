@@ -35,7 +35,11 @@ pub enum Command {
     /// Run the agent.
     Run,
     /// Check the configuration and exit.
-    CheckConfig,
+    CheckConfig {
+        /// Only say what to do first, with exit code 1, when nothing at all is configured.
+        #[arg(long)]
+        configured: bool,
+    },
     /// Show what may be opened.
     Targets {
         /// Print the drop-in for stream-agent.service that gives the targets what they need: groups, devices. As root.

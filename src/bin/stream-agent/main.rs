@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use serde_json::json;
-use stream::agent::config::{EXAMPLE, Settings, load};
+use stream::agent::config::{EXAMPLE, Settings, first_steps, load};
 use stream::agent::run;
 use stream::agent::target::sandbox::DropIn;
 use stream::agent::test_dial::{self, Step};
@@ -28,21 +28,28 @@ fn main() -> ExitCode {
             return exit.into();
         }
     };
-    Exit::of("stream-agent", start(&arguments))
+    match start(&arguments) {
+        Ok(code) => code,
+        Err(error) => Exit::of("stream-agent", Err(error)),
+    }
 }
 
-fn start(arguments: &Arguments) -> Result<(), ExitError> {
+fn start(arguments: &Arguments) -> Result<ExitCode, ExitError> {
     if arguments.print_default_config {
         end_with_broken_pipe();
         print!("{EXAMPLE}");
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let command =
         arguments.command.as_ref().context("a command is needed: see --help").or_exit(Exit::Usage)?;
     if !matches!(command, Command::Run | Command::TestDial { .. }) {
         end_with_broken_pipe();
     }
-    match command {
+    let done = match command {
+        Command::CheckConfig { configured: true } if arguments.json => {
+            Err(anyhow!("--configured is answered for people, so --json means nothing")).or_exit(Exit::Usage)
+        }
+        Command::CheckConfig { configured: true } => return Ok(is_configured(&arguments.config)),
         Command::Run if arguments.json => {
             Err(anyhow!("run prints nothing, so --json means nothing")).or_exit(Exit::Usage)
         }
@@ -52,7 +59,7 @@ fn start(arguments: &Arguments) -> Result<(), ExitError> {
             let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
             runtime()?.block_on(run::run(&arguments.config, settings))
         }
-        Command::CheckConfig => check_config(&arguments.config, arguments.json),
+        Command::CheckConfig { .. } => check_config(&arguments.config, arguments.json),
         Command::Targets { systemd_dropin } => {
             let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
             match systemd_dropin {
@@ -62,7 +69,8 @@ fn start(arguments: &Arguments) -> Result<(), ExitError> {
             Ok(())
         }
         Command::TestDial { target } => test_dial(arguments, target.as_deref()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, ExitError> {
@@ -70,6 +78,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, ExitError> {
     let threads = std::thread::available_parallelism().map_or(1, |all| all.get().min(2));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     Ok(runtime.worker_threads(threads).enable_all().build().context("start the runtime")?)
+}
+
+fn is_configured(file: &Path) -> ExitCode {
+    let Some(what_to_do) = first_steps(file) else { return ExitCode::SUCCESS };
+    println!("{what_to_do}");
+    Exit::Failure.into()
 }
 
 fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {

@@ -41,6 +41,9 @@ pub enum Command {
         /// Print the drop-in for stream-relay.service that the configuration needs: the bundled platform's way to NATS.
         #[arg(long, conflicts_with = "json")]
         systemd_dropin: bool,
+        /// Only say what to do first, with exit code 1, when nothing at all is configured.
+        #[arg(long, conflicts_with = "systemd_dropin")]
+        configured: bool,
     },
     /// Make keys: the platform's, an API key, or a host's relay key.
     Keygen(keygen::Args),

@@ -46,7 +46,17 @@ fn run(arguments: Arguments) -> Result<ExitCode, ExitError> {
             Err(anyhow!("serve prints nothing, so --json means nothing")).or_exit(Exit::Usage)
         }
         Command::Serve => serve::serve(&arguments.config, arguments.log_level.as_deref()).map(|()| done),
-        Command::CheckConfig { systemd_dropin: true } => serve::drop_in(&arguments.config).map(|()| done),
+        Command::CheckConfig { configured: true, .. } if arguments.json => {
+            Err(anyhow!("--configured is answered for people, so --json means nothing")).or_exit(Exit::Usage)
+        }
+        Command::CheckConfig { configured: true, .. } => match serve::first_steps(&arguments.config) {
+            None => Ok(done),
+            Some(what_to_do) => {
+                println!("{what_to_do}");
+                Ok(Exit::Failure.into())
+            }
+        },
+        Command::CheckConfig { systemd_dropin: true, .. } => serve::drop_in(&arguments.config).map(|()| done),
         Command::CheckConfig { .. } => serve::check_config(&arguments.config, arguments.json).map(|()| done),
         Command::Keygen(args) => Ok(keygen::run(&args, arguments.json).map(|()| done)?),
         Command::Grant(Grant::Inspect(args)) => {

@@ -9,7 +9,7 @@ use anyhow::Context;
 use hyper::Request;
 use hyper::body::Incoming;
 use serde_json::json;
-use stream::daemon::config::Loaded;
+use stream::daemon::config::{ConfigError, Loaded};
 use stream::daemon::exit::{Exit, ExitError, OrExit};
 use stream::daemon::lifecycle::Lifecycle;
 use stream::daemon::metrics::Metrics;
@@ -31,13 +31,28 @@ struct Checked {
     platform: Option<platform::config::Settings>,
 }
 
+fn read(file: &Path) -> Result<Loaded, ConfigError> {
+    Loaded::read(file, &[file.with_file_name("config.d")], &[])
+}
+
 fn load(file: &Path) -> Result<Checked, ExitError> {
-    let fragments = [file.with_file_name("config.d")];
-    let loaded = Loaded::read(file, &fragments, &[]).or_exit(Exit::Config)?;
+    let loaded = read(file).or_exit(Exit::Config)?;
     let raw: Raw<platform::config::Raw> = loaded.parse().or_exit(Exit::Config)?;
     let relay = raw.check(&loaded).or_exit(Exit::Config)?;
     let platform = raw.platform.as_ref().map(|raw| raw.check(&loaded)).transpose().or_exit(Exit::Config)?;
     Ok(Checked { loaded, relay, platform })
+}
+
+/// `stream-relay check-config --configured`: what to do first when nothing is configured at all; `None` when something
+/// is. Files that cannot be read are something: what is wrong with them is said when they are used.
+pub fn first_steps(file: &Path) -> Option<String> {
+    read(file).is_ok_and(|loaded| loaded.is_blank()).then(|| {
+        format!(
+            "not configured yet: set public_urls in {} (man stream-relay.toml), \
+             then run: stream-relay check-config && systemctl restart stream-relay",
+            file.display()
+        )
+    })
 }
 
 /// `stream-relay check-config`.
@@ -126,7 +141,12 @@ async fn run(file: &Path, checked: Checked, passed: Vec<Passed>) -> Result<(), E
     tokio::select! {
         () = relay.serve(bound) => info!("stopped"),
         () = aborting.cancelled() => info!("stopped without waiting"),
-        () = async { stopping.cancelled().await; notify::stopping("draining"); std::future::pending().await } => {}
+        () = async {
+            stopping.cancelled().await;
+            notify::stopping("draining");
+            let _stopping = notify::Patience::ask();
+            std::future::pending().await
+        } => {}
     }
     telling.abort();
     reloads.abort();

@@ -17,11 +17,23 @@ pub struct ConfigError {
     pub line: Option<usize>,
     /// What is wrong, with the full name of the key.
     pub message: String,
+    /// The line that mends it, and where it belongs.
+    pub remedy: Option<String>,
 }
 
 impl ConfigError {
     pub(super) fn new(file: &Path, line: Option<usize>, message: String) -> ConfigError {
-        ConfigError { file: file.to_owned(), line, message }
+        ConfigError { file: file.to_owned(), line, message, remedy: None }
+    }
+
+    /// The same error, with what mends it: a command, or a line for `section` of its file, such as `[nats]`.
+    #[must_use]
+    pub fn mended_by(mut self, section: Option<&str>, line: &str) -> ConfigError {
+        self.remedy = Some(match section {
+            Some(section) => format!("in {section} of {}: {line}", self.file.display()),
+            None => line.to_owned(),
+        });
+        self
     }
 }
 

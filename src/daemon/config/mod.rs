@@ -47,6 +47,14 @@ impl Loaded {
         Ok(loaded)
     }
 
+    /// Whether no key is set at all, as in the shipped files: headings of sections do not count.
+    pub fn is_blank(&self) -> bool {
+        fn is_blank(table: &Table) -> bool {
+            table.values().all(|value| value.as_table().is_some_and(is_blank))
+        }
+        is_blank(&self.table)
+    }
+
     /// The settings type `T` made from the merged table.
     ///
     /// # Errors
@@ -346,6 +354,15 @@ mod tests {
         ] {
             assert_eq!(Folder::with(&[("main.toml", text)]).refusal(), refusal, "{text}");
         }
+    }
+
+    #[test]
+    fn headings_alone_configure_nothing() {
+        let is_blank = |files: &[(&str, &str)]| Folder::with(files).read().unwrap().is_blank();
+        assert!(is_blank(&[("main.toml", "# host = 'a'\n[relay]\n[target.x]\n"), ("config.d/a.toml", "")]));
+        assert!(!is_blank(&[("main.toml", "[relay]\nport = 1\n")]));
+        assert!(!is_blank(&[("main.toml", ""), ("targets.d/x.toml", "[target.x]\nkind = 'log'\n")]));
+        assert!(!is_blank(&[("main.toml", "[[listen]]\n")]));
     }
 
     #[test]
