@@ -200,7 +200,7 @@ pub fn first_steps(file: &Path) -> Option<String> {
     read(file).is_ok_and(|loaded| loaded.is_blank()).then(|| {
         format!(
             "not configured yet: set host_id, nats.servers and relay.allow in {} (man stream-agent.toml), \
-             then run: stream-agent test-dial && systemctl restart stream-agent",
+             then run: stream-agent test-dial && systemctl enable --now stream-agent",
             file.display()
         )
     })

@@ -328,13 +328,13 @@ async fn what_to_do_first_is_said_until_anything_is_configured() {
             AGENT,
             "config.toml",
             "set host_id, nats.servers and relay.allow in FILE (man stream-agent.toml), \
-             then run: stream-agent test-dial && systemctl restart stream-agent",
+             then run: stream-agent test-dial && systemctl enable --now stream-agent",
         ),
         (
             RELAY,
             "relay.toml",
             "set public_urls in FILE (man stream-relay.toml), \
-             then run: stream-relay check-config && systemctl restart stream-relay",
+             then run: stream-relay check-config && systemctl enable --now stream-relay",
         ),
     ] {
         let file = dir.path().join(default).display().to_string();

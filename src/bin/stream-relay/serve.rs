@@ -49,7 +49,7 @@ pub fn first_steps(file: &Path) -> Option<String> {
     read(file).is_ok_and(|loaded| loaded.is_blank()).then(|| {
         format!(
             "not configured yet: set public_urls in {} (man stream-relay.toml), \
-             then run: stream-relay check-config && systemctl restart stream-relay",
+             then run: stream-relay check-config && systemctl enable --now stream-relay",
             file.display()
         )
     })
