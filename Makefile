@@ -6,13 +6,14 @@ ARGS    ?=
 CARGO   ?= cargo
 PROFILE ?= release
 GLIBC   ?=
+AUDITABLE ?=
 FUZZ    ?= reader
 FUZZ_SECONDS ?= 60
 
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build demo test lint manual bench bench-quick fuzz deb vendor install install-agent install-relay
+.PHONY: build demo test lint manual bench bench-quick fuzz deb rpm vendor install install-agent install-relay
 
 # Packages: the same source gives the same bytes, wherever it lies and wherever it is built.
 ifeq ($(PROFILE),dist)
@@ -20,14 +21,18 @@ CRATES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 MOVED  = $(CURDIR)=stream $(abspath $(or $(CARGO_TARGET_DIR),target))=target $(addsuffix =crates,$(CRATES))
 export RUSTFLAGS += $(addprefix --remap-path-prefix=,$(MOVED)) -C link-arg=-Wl,--build-id=sha1
 export CFLAGS    += $(addprefix -ffile-prefix-map=,$(MOVED))
+# No program holds a time, and C would be compiled anew for each.
+unexport SOURCE_DATE_EPOCH
 endif
 
-# With GLIBC=2.28 the programs run on every glibc since that one (Debian 10, EL8), wherever they are built.
+# With GLIBC=2.28 the programs run on every glibc since that one (Debian 10, EL8), wherever they are built. With AUDITABLE=1
+# they hold the list of their crates, for scanners (cargo audit bin, trivy, syft).
+AUDITOR = $(if $(AUDITABLE),:$$(packaging/crate cargo-auditable))
 build:
 ifneq ($(GLIBC),)
-	PATH=$$(packaging/zig):$$PATH $(CARGO) zigbuild --locked --profile $(PROFILE) --target $(TARGET).$(GLIBC)
+	PATH=$$(packaging/zig)$(AUDITOR):$$PATH $(CARGO) $(AUDITABLE:1=auditable) zigbuild --locked --profile $(PROFILE) --target $(TARGET).$(GLIBC)
 else
-	$(CARGO) build --locked --profile $(PROFILE)
+	PATH=$$PATH$(AUDITOR) $(CARGO) $(AUDITABLE:1=auditable) build --locked --profile $(PROFILE)
 endif
 
 # A relay, a platform, a host and NATS on this machine; ARGS=--check runs it unattended.
@@ -68,6 +73,10 @@ fuzz:
 # Debian packages of what is committed, in target/packages/deb; VENDOR=1 puts all crates into the source package.
 deb:
 	packaging/deb
+
+# RPM packages of what is committed, in target/packages/rpm; VENDOR=1 as above.
+rpm:
+	packaging/rpm
 
 # All crates into vendor/, for builds without a network.
 vendor:
