@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build demo test lint manual bench bench-quick fuzz deb rpm vendor install install-agent install-relay
+.PHONY: build demo test lint manual bench bench-quick fuzz deb rpm repo vendor install install-agent install-relay
 
 # Packages: the same source gives the same bytes, wherever it lies and wherever it is built.
 ifeq ($(PROFILE),dist)
@@ -77,6 +77,10 @@ deb:
 # RPM packages of what is committed, in target/packages/rpm; VENDOR=1 as above.
 rpm:
 	packaging/rpm
+
+# Signed repositories for apt and dnf of both, in target/packages/repo; GPG_KEY is a key of yours, REPO_URL where it will be found.
+repo:
+	packaging/repo
 
 # All crates into vendor/, for builds without a network.
 vendor:
