@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build demo test lint manual bench bench-quick fuzz deb rpm repo vendor install install-agent install-relay
+.PHONY: build demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release vendor install install-agent install-relay
 
 # Packages: the same source gives the same bytes, wherever it lies and wherever it is built.
 ifeq ($(PROFILE),dist)
@@ -81,6 +81,17 @@ rpm:
 # Signed repositories for apt and dnf of both, in target/packages/repo; GPG_KEY is a key of yours, REPO_URL where it will be found.
 repo:
 	packaging/repo
+
+# A CycloneDX bill of materials, in target/packages/sbom.
+sbom:
+	packaging/sbom
+
+# What is published, in target/packages/release.
+release: deb rpm sbom
+	packaging/checksums
+
+checksums:
+	packaging/checksums
 
 # All crates into vendor/, for builds without a network.
 vendor:
