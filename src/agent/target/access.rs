@@ -8,15 +8,38 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
 
 use super::opened::OpenError;
 
-/// Opens `path` without following any symbolic link.
+/// Opens the absolute `path` without following any symbolic link. One part after the other: openat2(2) does it at once,
+/// but is closed to units with `RestrictSUIDSGID=`.
 pub(super) fn open_unlinked(path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    Ok(openat2(AT_FDCWD, path, how)?)
+    let entry = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut place = open("/", entry | OFlag::O_DIRECTORY, Mode::empty())?;
+    let mut parts = path.components().skip(1).peekable();
+    while let Some(part) = parts.next() {
+        let found = openat(&place, part.as_os_str(), entry, Mode::empty())?;
+        match SFlag::from_bits_truncate(fstat(&found)?.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFLNK => return Err(Errno::ELOOP.into()),
+            SFlag::S_IFDIR => {}
+            _ if flags.contains(OFlag::O_DIRECTORY) => return Err(Errno::ENOTDIR.into()),
+            _ => {}
+        }
+        if parts.peek().is_none() && !flags.contains(OFlag::O_PATH) {
+            // What was looked at may have become a link meanwhile, and is refused then as well.
+            return Ok(openat(
+                &place,
+                part.as_os_str(),
+                flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )?);
+        }
+        place = found;
+    }
+    Ok(place)
 }
 
 /// Opens for reading; never waits for a writer, a lock or a terminal.
@@ -82,7 +105,7 @@ pub(super) fn allowing_groups(path: &Path, need: Need) -> Result<BTreeSet<String
             return Err(format!("{} is not there yet: ask again when it is", place.display()));
         };
         let owner = Owner::of(&metadata);
-        let Owner { user, group, mode } = &owner;
+        let Owner { user, group, mode, .. } = &owner;
         match () {
             () if mode & (bits >> 3) == bits >> 3 => {}
             // root's own group opens too much.
@@ -144,10 +167,15 @@ fn permission_denied(path: &Path, need: Need) -> String {
     }
 }
 
+/// What groups look like that a user namespace, such as that of `PrivateUsers=`, does not have.
+const OVERFLOW: u32 = 65534;
+
 struct Owner {
     user: String,
     group: String,
     mode: u32,
+    /// Whether the group is another one in truth (user_namespaces(7)).
+    is_hidden: bool,
 }
 
 impl Owner {
@@ -158,15 +186,20 @@ impl Owner {
             user: user.map_or(metadata.uid().to_string(), |user| user.name),
             group: group.map_or(metadata.gid().to_string(), |group| group.name),
             mode: metadata.mode() & 0o7777,
+            is_hidden: metadata.gid() == OVERFLOW,
         }
     }
 }
 
 fn remedy(place: &Path, what: &str, bits: u32, owner: &Owner) -> String {
-    let Owner { user, group, mode } = owner;
+    let Owner { user, group, mode, .. } = owner;
     let place = place.display();
     let belongs = format!("{place} belongs to {user}:{group} with mode {mode:04o}");
     match () {
+        () if mode & bits == bits && owner.is_hidden => format!(
+            "{place} belongs to a group that this sandbox does not show: `stream-agent targets --systemd-dropin` \
+             names it"
+        ),
         () if mode & bits == bits => format!(
             "{belongs}; add the service user to group {group} (a drop-in with SupplementaryGroups={group})"
         ),
@@ -185,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_group_that_would_help() {
-        let owner = |mode| Owner { user: "libvirt-qemu".into(), group: "kvm".into(), mode };
+        let owner = |mode| Owner { user: "libvirt-qemu".into(), group: "kvm".into(), mode, is_hidden: false };
         let path = Path::new("/run/vm.sock");
         assert_eq!(
             remedy(path, "write to", 0o020, &owner(0o660)),
@@ -196,6 +229,11 @@ mod tests {
             remedy(path, "write to", 0o020, &owner(0o600)).ends_with("not even its group may write to it")
         );
         assert!(remedy(path, "write to", 0o020, &owner(0o602)).contains("security module"));
+        let hidden = Owner { is_hidden: true, ..owner(0o660) };
+        assert!(
+            remedy(path, "write to", 0o020, &hidden)
+                .ends_with("`stream-agent targets --systemd-dropin` names it")
+        );
     }
 
     #[test]

@@ -24,6 +24,9 @@ use crate::protocol::grant::unix;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
+/// journalctl asks /proc/sys/kernel/random/boot_id which boot this is.
+const BOOT_ID: Wants = Wants::Settings(&["ProcSubset=all"]);
+
 const JOURNALCTL: &str = "/usr/bin/journalctl";
 
 /// Where journals are: those that last, and those of this boot (systemd-journald.service(8)).
@@ -156,10 +159,11 @@ impl Settings for Journal {
     }
 
     fn wants(&self) -> Vec<Wants> {
-        match &self.directory {
-            Some(directory) => vec![Wants::Path(directory.clone(), Need::Read)],
-            None => vec![Wants::Group("systemd-journal")],
-        }
+        let place = match &self.directory {
+            Some(directory) => Wants::Path(directory.clone(), Need::Read),
+            None => Wants::Group("systemd-journal"),
+        };
+        vec![place, BOOT_ID]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {
