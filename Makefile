@@ -20,6 +20,8 @@ ifeq ($(PROFILE),dist)
 CRATES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 MOVED  = $(CURDIR)=stream $(abspath $(or $(CARGO_TARGET_DIR),target))=target $(addsuffix =crates,$(CRATES))
 export RUSTFLAGS += $(addprefix --remap-path-prefix=,$(MOVED)) -C link-arg=-Wl,--build-id=sha1
+# Profilers can walk the stack, and unwind tables are a quarter smaller: more than the instructions cost.
+export RUSTFLAGS += -C force-frame-pointers=yes
 export CFLAGS    += $(addprefix -ffile-prefix-map=,$(MOVED))
 # No program holds a time, and C would be compiled anew for each.
 unexport SOURCE_DATE_EPOCH

@@ -1,12 +1,10 @@
 //! The agent's side of NATS: its subjects as a micro service, and records for the audit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use async_nats::Client;
-use async_nats::service::{Request, ServiceExt};
 use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
@@ -18,11 +16,9 @@ use crate::link::backoff::random_fraction;
 use crate::protocol::command::Subjects;
 
 use super::Agent;
+use super::micro::{Micro, SERVICE, Verb};
 use super::presence::{Health, Presence};
 use super::status::Status;
-
-/// Name of the micro service, as `nats micro ls` shows it.
-const SERVICE: &str = "stream-agent";
 
 /// Start commands that may be under way at once: a dial may take its time.
 const UNDER_WAY: usize = 64;
@@ -68,62 +64,64 @@ impl Bus {
         records: mpsc::Receiver<Record>,
         ready: impl FnOnce() + Send + 'static,
     ) -> Result<()> {
-        let metadata = HashMap::from([("host".to_owned(), self.presence.host().to_string())]);
-        let service = self
-            .client
-            .service_builder()
-            .description("Opens allowed targets of this host")
-            .metadata(metadata)
-            // A group of its own: two agents with one host id must both hear, and so notice each other.
-            .queue_group(format!("{SERVICE}-{}", self.presence.instance()))
-            .start(SERVICE, env!("CARGO_PKG_VERSION"))
-            .await
-            .map_err(|error| anyhow::anyhow!("register the micro service: {error}"))?;
-        let mut endpoints = Vec::new();
-        for (name, subject) in [
-            (Name::Start, self.subjects.start()),
-            (Name::Stop, self.subjects.stop()),
-            (Name::Targets, self.subjects.targets()),
-            (Name::Hello, self.subjects.hello()),
-        ] {
-            let added = service.endpoint_builder().name(name.as_str()).add(subject).await;
-            let endpoint = added.map_err(|error| anyhow::anyhow!("register {}: {error}", name.as_str()))?;
-            endpoints.push(endpoint.map(move |request| (name, request)).boxed());
+        // A group of its own: two agents with one host id must both hear, and so notice each other.
+        let group = format!("{SERVICE}-{}", self.presence.instance());
+        let endpoints = [
+            (Call::Start, self.subjects.start()),
+            (Call::Stop, self.subjects.stop()),
+            (Call::Targets, self.subjects.targets()),
+            (Call::Hello, self.subjects.hello()),
+        ];
+        let named: Vec<_> = endpoints.iter().map(|(call, subject)| (call.name(), subject.clone())).collect();
+        let micro =
+            Arc::new(Micro::new(self.presence.instance(), self.presence.host().as_str(), &group, &named));
+        let mut calls = Vec::new();
+        for (verb, subject) in Verb::subjects(self.presence.instance()) {
+            let heard = self.client.subscribe(subject).await.context("register the micro service")?;
+            calls.push(heard.map(move |message| (Call::Ask(verb), message)).boxed());
         }
-        let mut requests = futures_util::stream::select_all(endpoints);
-        let presence = self.presence.clone();
+        for (call, subject) in endpoints {
+            let heard = self.client.queue_subscribe(subject, group.clone()).await;
+            let heard = heard.with_context(|| format!("register {}", call.name()))?;
+            calls.push(heard.map(move |message| (call, message)).boxed());
+        }
+        let mut calls = futures_util::stream::select_all(calls);
+        let (client, presence) = (self.client.clone(), self.presence.clone());
         let publishing = tokio::spawn(self.publish(records));
         let proving = tokio::spawn(presence.clone().prove(ready));
         let places = Arc::new(Semaphore::new(UNDER_WAY));
         loop {
             let next = tokio::select! {
-                next = requests.next() => next,
+                next = calls.next() => next,
                 () = agent.stopping.cancelled() => None,
             };
-            let Some((name, request)) = next else { break };
-            let (agent, presence) = (agent.clone(), presence.clone());
-            let place = places.clone();
+            let Some((call, message)) = next else { break };
+            let (agent, presence, micro) = (agent.clone(), presence.clone(), micro.clone());
+            let (client, place, begun) = (client.clone(), places.clone(), Instant::now());
             tokio::spawn(async move {
-                let payload = &request.message.payload;
-                let answer = match name {
+                let payload = &message.payload;
+                let answer = match call {
                     // Only a start takes its time: all else is answered however many dials hang.
-                    Name::Start => match place.try_acquire_owned() {
+                    Call::Start => match place.try_acquire_owned() {
                         Ok(_place) => json(&agent.start(payload).await),
                         Err(_) => json(&agent.busy(UNDER_WAY)),
                     },
-                    Name::Stop => json(&agent.stop(payload)),
-                    Name::Targets => json(&agent.targets()),
-                    Name::Hello => json(&presence.hear(payload)),
+                    Call::Stop => json(&agent.stop(payload)),
+                    Call::Targets => json(&agent.targets()),
+                    Call::Hello => json(&presence.hear(payload)),
+                    Call::Ask(verb) => json(&micro.answer(verb)),
                 };
-                reply(&request, answer).await;
+                // A platform that only publishes wants no answer.
+                let Some(reply) = message.reply else { return };
+                if let Err(error) = client.publish(reply, answer.into()).await {
+                    warn!("NATS: an answer could not be sent: {error}");
+                }
+                micro.answered(call.name(), begun.elapsed());
             });
         }
         proving.abort();
         // A platform that asks now hears at once that nobody is there.
-        drop(requests);
-        if let Err(error) = service.stop().await {
-            warn!("NATS: the micro service did not stop: {error}");
-        }
+        drop(calls);
         drop(agent);
         // Streams that drain still make records. They end when nobody holds the agent any more.
         publishing.await.context("publish records")
@@ -143,32 +141,26 @@ impl Bus {
     }
 }
 
+/// What somebody wants of us.
 #[derive(Clone, Copy)]
-enum Name {
+enum Call {
     Start,
     Stop,
     Targets,
     Hello,
+    Ask(Verb),
 }
 
-impl Name {
-    const fn as_str(self) -> &'static str {
+impl Call {
+    /// The name of the endpoint; the questions that every service is asked are none.
+    const fn name(self) -> &'static str {
         match self {
-            Name::Start => "start",
-            Name::Stop => "stop",
-            Name::Targets => "targets",
-            Name::Hello => "hello",
+            Call::Start => "start",
+            Call::Stop => "stop",
+            Call::Targets => "targets",
+            Call::Hello => "hello",
+            Call::Ask(_) => "",
         }
-    }
-}
-
-/// A platform that only publishes wants no answer.
-async fn reply(request: &Request, answer: Vec<u8>) {
-    if request.message.reply.is_none() {
-        return;
-    }
-    if let Err(error) = request.respond(Ok(answer.into())).await {
-        warn!("NATS: an answer could not be sent: {error}");
     }
 }
 

@@ -23,6 +23,7 @@ use sessions::Sessions;
 pub mod allowlist;
 pub mod bus;
 pub mod config;
+mod micro;
 mod order;
 mod parked;
 mod presence;

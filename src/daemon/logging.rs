@@ -7,7 +7,7 @@ use std::panic;
 use anyhow::{Context, Result, bail};
 use tracing::level_filters::LevelFilter;
 use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -53,27 +53,30 @@ pub fn init(level: Option<&str>) -> Result<()> {
 }
 
 /// The directives with our own defaults before them: what comes later wins.
-fn filter(wish: &str) -> Result<EnvFilter> {
-    let mut loudest = LevelFilter::OFF;
-    if wish.trim().is_empty() {
-        bail!("unknown level \"\", expected {EXPECTED}");
+fn filter(wish: &str) -> Result<Targets> {
+    let wished: Vec<&str> = wish.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+    if wished.is_empty() {
+        bail!("unknown level \"{wish}\", expected {EXPECTED}");
     }
-    for directive in wish.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
-        let is_bare = !directive.contains(['=', '[']);
-        // Left alone, the filter takes a misspelt level for a module and logs nothing.
-        if !is_level(level) && (is_bare || !level.ends_with(']')) {
+    let mut loudest = LevelFilter::OFF;
+    for directive in &wished {
+        let (module, level) = directive.rsplit_once('=').unwrap_or(("", directive));
+        // Left alone, what is misspelt would be taken for a module's name and log nothing.
+        if !is_level(level) {
             bail!("unknown level \"{level}\", expected {EXPECTED}");
         }
-        if is_bare {
+        if module.contains(['[', '=']) {
+            bail!("unknown module \"{module}\", expected {EXPECTED}");
+        }
+        if module.is_empty() {
             loudest = loudest.max(level.parse()?);
         }
     }
     let quiet = loudest.min(LevelFilter::WARN);
     let mut directives = vec![format!("{}=info", audit::TARGET)];
     directives.extend(NOISY.iter().map(|name| format!("{name}={quiet}")));
-    directives.push(wish.to_owned());
-    EnvFilter::builder().parse(directives.join(",")).with_context(|| format!("\"{wish}\" is no log level"))
+    directives.extend(wished.into_iter().map(str::to_owned));
+    directives.join(",").parse().with_context(|| format!("\"{wish}\" is no log level"))
 }
 
 const EXPECTED: &str = "error, warn, info, debug, trace, off or module=level";
@@ -128,21 +131,19 @@ mod tests {
 
     #[test]
     fn levels_and_directives_are_taken_and_misspellings_refused() {
-        for wish in [
-            "info",
-            "WARN",
-            "off",
-            "debug,async_nats=trace",
-            "stream::relay=debug",
-            "info,x[span]=debug",
-            "warn,",
-        ] {
+        for wish in ["info", "WARN", "off", "debug,async_nats=trace", "stream::relay=debug", "warn,"] {
             assert!(filter(wish).is_ok(), "{wish}");
         }
         for wish in ["", " ", "verbose", "inof", "info,relay=loud", "debug relay", "info,3"] {
             let err = filter(wish).unwrap_err().to_string();
             assert!(err.starts_with("unknown level \""), "{wish}: {err}");
         }
+        for wish in ["info,x[span]=debug", "x[{field}]=info", "a=b=info"] {
+            let err = filter(wish).unwrap_err().to_string();
+            assert!(err.starts_with("unknown module \""), "{wish}: {err}");
+        }
+        assert_eq!(filter("warn,").unwrap().default_level(), Some(LevelFilter::WARN));
+        assert_eq!(filter(" debug , x=trace").unwrap().default_level(), Some(LevelFilter::DEBUG));
     }
 
     #[test]

@@ -117,13 +117,23 @@ pub struct Address {
     path: String,
 }
 
+/// Reads a URL. The tables that turn names outside ASCII into punycode are left out of the programs for their size.
+pub(super) fn parse_url(url: &str) -> Result<Url, String> {
+    Url::parse(url).map_err(|error| match error {
+        url::ParseError::IdnaError => {
+            "invalid host name; write one that has other than ASCII letters in punycode (xn--...)".to_owned()
+        }
+        error => error.to_string(),
+    })
+}
+
 impl Address {
     /// Reads a `ws://` or `wss://` URL.
     ///
     /// # Errors
     /// [`DialError::Url`], without quoting the URL: it may hold a token.
     pub fn of(url: &str) -> Result<Address, DialError> {
-        let url = Url::parse(url).map_err(|error| DialError::Url(format!("not a URL: {error}")))?;
+        let url = parse_url(url).map_err(|why| DialError::Url(format!("not a URL: {why}")))?;
         let tls = match url.scheme() {
             "wss" => true,
             "ws" => false,

@@ -15,8 +15,8 @@ use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
-use url::Url;
 
+use super::dial::parse_url;
 use super::socket::Socket;
 use super::upgrade::into_socket;
 
@@ -36,7 +36,7 @@ impl Proxy {
     /// When the URL is none, or not of an HTTP proxy.
     pub fn new(url: &str, credentials: Option<(&str, &str)>, no_proxy: &[String]) -> anyhow::Result<Proxy> {
         // The text may hold a password: it must not get into the error.
-        let url = Url::parse(url).map_err(|error| anyhow::anyhow!("proxy url: {error}"))?;
+        let url = parse_url(url).map_err(|why| anyhow::anyhow!("proxy url: {why}"))?;
         if url.scheme() != "http" {
             bail!("proxy url begins with {}://, only http:// proxies are supported", url.scheme());
         }

@@ -251,4 +251,10 @@ fn addresses_of_relays() {
     let v6 = Address::of("ws://[::1]:8080").unwrap();
     assert_eq!((v6.host.as_str(), v6.port), ("::1", 8080));
     assert!(Address::of("https://relay").is_err());
+    assert_eq!(Address::of("wss://xn--bcher-kva.example").unwrap().host, "xn--bcher-kva.example");
+    let error = Address::of("wss://b\u{fc}cher.example").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "not a URL: invalid host name; write one that has other than ASCII letters in punycode (xn--...)"
+    );
 }

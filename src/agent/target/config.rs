@@ -4,7 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Deserializer, Visitor, value::Error as PlainError};
+use serde::de::value::{Error as PlainError, MapAccessDeserializer};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, Visitor,
+};
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::Target;
@@ -204,13 +207,35 @@ fn take(table: &mut toml::Table, keys: &[&str]) -> toml::Table {
 }
 
 fn parse<T: DeserializeOwned>(table: toml::Table) -> Result<T, TargetConfigError> {
-    serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
-        let key = match error.path().iter().next() {
-            Some(serde_path_to_error::Segment::Map { key }) => Some(key.clone()),
-            _ => None,
-        };
-        TargetConfigError { key, message: error.inner().message().to_owned() }
-    })
+    let mut key = None;
+    let entries = Entries { left: table.into_iter(), value: None, key: &mut key };
+    T::deserialize(MapAccessDeserializer::new(entries))
+        .map_err(|error| TargetConfigError { key, message: error.message().to_owned() })
+}
+
+/// The entries of a table, which tell the key of the one that was read last: where reading failed.
+struct Entries<'a> {
+    left: toml::map::IntoIter<String, toml::Value>,
+    value: Option<toml::Value>,
+    key: &'a mut Option<String>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = toml::de::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
+        let entry = self.left.next();
+        *self.key = entry.as_ref().map(|(key, _)| key.clone());
+        let Some((key, value)) = entry else { return Ok(None) };
+        self.value = Some(value);
+        seed.deserialize(key.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
+        let value =
+            self.value.take().ok_or_else(|| Self::Error::custom("a value was asked for before its key"))?;
+        seed.deserialize(value)
+    }
 }
 
 /// `written` is none of `known`: the likely one, or all that there are.

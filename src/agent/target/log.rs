@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_util::task::AtomicWaker;
-use regex::bytes::RegexBuilder;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::opened::{Ask, OpenError, Opened, Output, cannot};
@@ -19,11 +18,8 @@ use lines::{Filter, Lines};
 /// Bytes read at a time where they are looked at: what they become is up to four times as long.
 const CHUNK: usize = 64 * 1024;
 
-/// Bytes that may be dropped in a row before other streams have their turn.
-const TURN: usize = 4 * CHUNK;
-
-/// Memory that a compiled filter may take.
-const MAX_FILTER: usize = 1 << 18;
+/// Bytes that may be dropped in a row before other streams have their turn: some milliseconds of a filter.
+const TURN: usize = CHUNK;
 
 /// Opens the log again, with what was written since a time (seconds since 1970).
 pub(super) type Again = Box<dyn Fn(u64) -> Opening + Send + Sync>;
@@ -73,11 +69,7 @@ impl Shared {
             Ask::Resume => self.lock().is_paused = false,
             Ask::Filter { pattern, .. } if pattern.is_empty() => self.lock().filter = Some(None),
             Ask::Filter { pattern, invert } => {
-                let built = RegexBuilder::new(&pattern).unicode(false).size_limit(MAX_FILTER).build();
-                let pattern = built.map_err(|error| {
-                    error.to_string().lines().last().unwrap_or_default().trim().to_owned()
-                })?;
-                self.lock().filter = Some(Some(Filter { pattern, invert }));
+                self.lock().filter = Some(Some(Filter::new(&pattern, invert)?));
             }
             Ask::Since(time) if can_go_back => self.lock().since = Some(time),
             Ask::Since(_) => {

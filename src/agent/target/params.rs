@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::config::TargetConfigError;
@@ -144,7 +144,7 @@ impl Rule {
         if value.len() > self.max_bytes {
             return Err(too_long(self.max_bytes));
         }
-        match self.pattern.is_match(value.as_bytes()) {
+        match self.pattern.is_match(value) {
             true => Ok(()),
             false => Err("does not match the pattern of the host's owner".to_owned()),
         }
@@ -152,9 +152,7 @@ impl Rule {
 }
 
 fn build(pattern: &str) -> Result<Regex, String> {
-    let regex = RegexBuilder::new(pattern).unicode(false).size_limit(MAX_PATTERN).build();
-    // The last line says what is wrong; those before draw it.
-    regex.map_err(|error| error.to_string().lines().last().unwrap_or_default().trim().to_owned())
+    RegexBuilder::new(pattern).size_limit(MAX_PATTERN).build().map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

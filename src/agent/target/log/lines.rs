@@ -1,6 +1,7 @@
 //! The lines of a log: which of them pass a filter, and how they look.
 
-use regex::bytes::Regex;
+use memchr::memmem::Finder;
+use regex_lite::{Regex, RegexBuilder};
 use tokio::io::ReadBuf;
 
 use super::visible::Visible;
@@ -11,16 +12,40 @@ const MAX_LINE: usize = 64 * 1024;
 /// Memory that an idle stream keeps.
 const KEPT: usize = 1024;
 
+/// Memory that a compiled filter may take.
+const MAX_FILTER: usize = 1 << 18;
+
 /// Which lines pass.
 pub(super) struct Filter {
-    pub(super) pattern: Regex,
+    pattern: Pattern,
     /// Those that do not match.
-    pub(super) invert: bool,
+    invert: bool,
+}
+
+enum Pattern {
+    /// A word, as most filters are, is found a hundred times faster than an expression.
+    Word(Finder<'static>),
+    Expression(Regex),
 }
 
 impl Filter {
+    /// Says what is wrong with the pattern.
+    pub(super) fn new(pattern: &str, invert: bool) -> Result<Filter, String> {
+        let pattern = if regex_lite::escape(pattern) == pattern {
+            Pattern::Word(Finder::new(pattern).into_owned())
+        } else {
+            let built = RegexBuilder::new(pattern).size_limit(MAX_FILTER).build();
+            Pattern::Expression(built.map_err(|error| error.to_string())?)
+        };
+        Ok(Filter { pattern, invert })
+    }
+
     fn passes(&self, line: &[u8]) -> bool {
-        self.pattern.is_match(line) != self.invert
+        let is_match = match &self.pattern {
+            Pattern::Word(word) => word.find(line).is_some(),
+            Pattern::Expression(pattern) => pattern.is_match(&String::from_utf8_lossy(line)),
+        };
+        is_match != self.invert
     }
 }
 

@@ -104,7 +104,7 @@ async fn a_log_that_can_is_begun_anew() {
 #[tokio::test]
 async fn what_cannot_be_done_is_refused() {
     let (_writer, log) = log(false);
-    assert!((log.asked)(filter("(", false)).unwrap_err().contains("unclosed"));
+    assert!((log.asked)(filter("(", false)).unwrap_err().contains("open group"));
     assert!((log.asked)(filter("a{1000}{1000}", false)).is_err());
     assert!((log.asked)(Ask::Since(0)).unwrap_err().contains("cannot go back"));
     (log.asked)(Ask::Resize(Window { cols: 1, rows: 1 })).unwrap();
