@@ -60,6 +60,9 @@ is() { # UNIT PROPERTY VALUE
   [ "$(of "$1" "$2")" = "$3" ]
 }
 
+# Whether it starts with the system, in systemctl's word for it.
+enablement() { systemctl is-enabled "$1" || true; }
+
 listening() { ss -Hltnu | awk '{ print $1, $5 }' | sort; }
 
 # apt does as it would for a person who is not asked.
@@ -176,6 +179,26 @@ export STREAM_PLATFORM=https://relay.test STREAM_API_KEY_FILE=/run/api.key STREA
 
 # A stream to a target, on standard input and output.
 open() { timeout "${LIMIT-20}" stream-relay open web1 "$@" --stdio; }
+
+# Looks at a target, in a process that can be ended.
+looking() { exec timeout 20 stream-relay open web1 "$@" --stdio; }
+
+# Whether a command's output has this line within five seconds; the command is ended then.
+comes() { # WANTED COMMAND...
+  local wanted=$1 pid status=1
+  shift
+  "$@" >came.out 2>came.err </dev/null &
+  pid=$!
+  for _ in $(seq 100); do
+    if grep -qa "$wanted" came.out; then status=0; break; fi
+    kill -0 $pid 2>/dev/null || break
+    sleep 0.05
+  done
+  kill $pid 2>/dev/null || true
+  wait $pid || true
+  grep -qa "$wanted" came.out && status=0
+  return $status
+}
 
 # Both services run, know each other, and a stream goes through.
 works() { [ "$(echo "${1-hello}" | timeout 5 stream-relay open web1 cat --stdio 2>works.err)" = "${1-hello}" ]; }
