@@ -53,7 +53,8 @@ of() { systemctl show -P "$2" "$1"; }
 
 # Whether a unit has said this since it was booted.
 said() { # UNIT WORDS
-  journalctl -q -o cat -u "$1" | grep -qF "$2"
+  # grep reads to the end: pipefail would take a writer that was left for a failure.
+  journalctl -q -o cat -u "$1" | grep -F "$2" >/dev/null
 }
 
 is() { # UNIT PROPERTY VALUE
