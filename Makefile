@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release vendor install install-agent install-relay
+.PHONY: build demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay
 
 # Packages: the same source gives the same bytes, wherever it lies and wherever it is built.
 ifeq ($(PROFILE),dist)
@@ -94,6 +94,11 @@ release: deb rpm sbom
 
 checksums:
 	packaging/checksums
+
+# The packages in booted systems of Debian 11, 12 and 13, and what Debian's and RPM's own tools say of them; as root. REUSE=1 takes the
+# packages that are there, ALL=1 builds them once more as well, ARGS names scripts of packaging/tests.
+test-packages: $(if $(REUSE),,deb rpm repo)
+	packaging/tests/run $(ARGS)
 
 # All crates into vendor/, for builds without a network.
 vendor:
