@@ -24,7 +24,7 @@ pub(super) struct Filter {
 
 enum Pattern {
     /// A word, as most filters are, is found a hundred times faster than an expression.
-    Word(Finder<'static>),
+    Word(Box<Finder<'static>>),
     Expression(Regex),
 }
 
@@ -32,7 +32,7 @@ impl Filter {
     /// Says what is wrong with the pattern.
     pub(super) fn new(pattern: &str, invert: bool) -> Result<Filter, String> {
         let pattern = if regex_lite::escape(pattern) == pattern {
-            Pattern::Word(Finder::new(pattern).into_owned())
+            Pattern::Word(Box::new(Finder::new(pattern).into_owned()))
         } else {
             let built = RegexBuilder::new(pattern).size_limit(MAX_FILTER).build();
             Pattern::Expression(built.map_err(|error| error.to_string())?)
