@@ -211,10 +211,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 }
                 Some(step) => return Poll::Ready(Ok(step)),
             }
-            if ready!(self.poll_fill(cx)).map_err(ReadError::Io)? == 0 {
-                return Poll::Ready(Ok(Step::Eof));
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) => return Poll::Ready(Ok(Step::Eof)),
+                // TLS that ends without its close_notify is no more than a websocket that ends without a close frame.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(Step::Eof)),
+                Err(error) => return Poll::Ready(Err(ReadError::Io(error))),
+                Ok(_) => pulse.heard(),
             }
-            pulse.heard();
         }
     }
 
