@@ -185,18 +185,15 @@ pub fn encode(header: Header) -> ([u8; MAX_HEADER], usize) {
 
 /// Applies a mask in place, beginning at its byte `phase` (0 to 3); returns the phase for the byte after.
 pub fn apply_mask(bytes: &mut [u8], mask: [u8; 4], phase: usize) -> usize {
-    let mut key = mask;
-    key.rotate_left(phase);
-    let long = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);
-    let mut words = bytes.chunks_exact_mut(8);
-    for word in &mut words {
-        // chunks_exact gives exactly eight bytes.
-        if let Ok(array) = <&mut [u8; 8]>::try_from(word) {
-            *array = (u64::from_ne_bytes(*array) ^ long).to_ne_bytes();
-        }
+    let key = u32::from_le_bytes(mask).rotate_right(phase as u32 * 8);
+    let long = u128::from(key) * 0x1_0000_0001_0000_0001_0000_0001;
+    // Wide words, and no iterator that would have to be inlined: programs are compiled for size.
+    let (words, rest) = bytes.as_chunks_mut();
+    for word in words {
+        *word = (u128::from_le_bytes(*word) ^ long).to_le_bytes();
     }
-    for (byte, key) in words.into_remainder().iter_mut().zip(key.into_iter().cycle()) {
-        *byte ^= key;
+    for (at, byte) in rest.iter_mut().enumerate() {
+        *byte ^= (key >> (at % 4 * 8)) as u8;
     }
     (phase + bytes.len()) % 4
 }
