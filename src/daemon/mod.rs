@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod credential;
 pub mod exit;
 pub mod lifecycle;
 pub mod listen;

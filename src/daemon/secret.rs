@@ -6,15 +6,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use super::credential::{self, Source};
+
 /// A path that begins with this lies in the unit's credentials directory, as in systemd.unit(5).
 const CREDENTIALS_SPECIFIER: &str = "%d/";
 
 /// Set by systemd for a unit with `LoadCredential=` or its kin (systemd.exec(5)).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
-
-/// Where the shipped units take credentials from, each with the program's name and a dot before its own
-/// (systemd.exec(5)).
-const CREDENTIAL_STORE: &str = "/etc/credstore";
 
 /// Permission bits of everybody outside owner and group.
 const OTHERS: u32 = 0o007;
@@ -78,19 +76,13 @@ impl fmt::Debug for Secret {
 }
 
 /// The path of a file named in the settings: `%d/` means `$CREDENTIALS_DIRECTORY`. Commands that a person gives
-/// outside of the unit (`check-config`, `test-dial`) have none, and find it where the unit takes it from:
-/// `%d/nats.nk` of stream-agent is `/etc/credstore/stream-agent.nats.nk`.
+/// outside of the unit (`check-config`, `test-dial`) have none, and find it where the unit takes it from
+/// ([`credential::source`]).
 ///
 /// # Errors
 /// When the path needs a credential and there is none, or leads out of their directory.
 pub fn resolve_path(path: &str) -> Result<PathBuf, SecretError> {
     resolve_with(path, credentials_directory().as_deref())
-}
-
-/// Where the unit of this program takes a credential from.
-fn stored(name: &str) -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?;
-    Some(Path::new(CREDENTIAL_STORE).join(format!("{}.{name}", program.file_name()?.to_str()?)))
 }
 
 fn resolve_with(path: &str, credentials: Option<&Path>) -> Result<PathBuf, SecretError> {
@@ -102,10 +94,15 @@ fn resolve_with(path: &str, credentials: Option<&Path>) -> Result<PathBuf, Secre
     if name.is_empty() || !stays_inside {
         return Err(failed(Trouble::NotAName));
     }
-    match (credentials, stored(name)) {
-        (Some(dir), _) => Ok(dir.join(name)),
-        (None, Some(stored)) if stored.exists() => Ok(stored),
-        (None, stored) => Err(failed(Trouble::NoCredential(stored.unwrap_or_default()))),
+    if let Some(dir) = credentials {
+        return Ok(dir.join(name));
+    }
+    match credential::source(name) {
+        Source::Plain(file) if matches!(file.try_exists(), Ok(false)) => {
+            Err(failed(Trouble::NoCredential(file)))
+        }
+        Source::Plain(file) => Ok(file),
+        Source::Encrypted(file) => Err(failed(Trouble::Encrypted(name.to_owned(), file))),
     }
 }
 
@@ -129,6 +126,8 @@ enum Trouble {
     Open(u32),
     /// Neither systemd has handed one over nor is there this file.
     NoCredential(PathBuf),
+    /// Only systemd can decrypt it: its name and file.
+    Encrypted(String, PathBuf),
     NotAName,
 }
 
@@ -149,6 +148,12 @@ impl fmt::Display for SecretError {
                 f,
                 "{path} is a credential, and there is none: put it into {}, or use a full path",
                 stored.display()
+            ),
+            Trouble::Encrypted(name, file) => write!(
+                f,
+                "{path} is an encrypted credential, which systemd decrypts for the service: to try this command with it, put \
+                 before it: systemd-run -Pqp LoadCredentialEncrypted={name}:{}",
+                file.display()
             ),
             Trouble::NotAName => write!(f, "{path} does not name a file in the credentials directory"),
         }

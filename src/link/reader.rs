@@ -214,7 +214,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             match ready!(self.poll_fill(cx)) {
                 Ok(0) => return Poll::Ready(Ok(Step::Eof)),
                 // TLS that ends without its close_notify is no more than a websocket that ends without a close frame.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(Step::Eof)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Ok(Step::Eof));
+                }
                 Err(error) => return Poll::Ready(Err(ReadError::Io(error))),
                 Ok(_) => pulse.heard(),
             }

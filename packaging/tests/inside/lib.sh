@@ -69,14 +69,19 @@ listening() { ss -Hltnu | awk '{ print $1, $5 }' | sort; }
 # apt does as it would for a person who is not asked.
 export DEBIAN_FRONTEND=noninteractive
 
-# From the signed repository, by the lines that `make repo` prints, or what is at hand elsewhere.
+# The signed repository, by the lines that `make repo` prints.
+use_repository() {
+  rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
+  mkdir -p /etc/apt/keyrings
+  cp /repo/stream.asc /etc/apt/keyrings/
+  echo 'deb [signed-by=/etc/apt/keyrings/stream.asc] file:///repo/apt stable main' >/etc/apt/sources.list.d/stream.list
+  apt-get -qq -o APT::Update::Error-Mode=any update
+}
+
+# From the repository, or what is at hand elsewhere.
 install_packages() {
   if [ -d /repo ]; then
-    rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
-    mkdir -p /etc/apt/keyrings
-    cp /repo/stream.asc /etc/apt/keyrings/
-    echo 'deb [signed-by=/etc/apt/keyrings/stream.asc] file:///repo/apt stable main' >/etc/apt/sources.list.d/stream.list
-    apt-get -qq -o APT::Update::Error-Mode=any update
+    use_repository
     apt-get -qq -y --no-install-recommends install stream-agent stream-relay </dev/null >install.out 2>&1 || fail "$(cat install.out)"
   else
     dpkg -i /packages/stream-{agent,relay}_*.deb >install.out 2>&1 || fail "$(cat install.out)"
@@ -118,14 +123,24 @@ END
   await bash -c '</dev/tcp/127.0.0.1/4222'
 }
 
+# A certificate authority of our own, in ca.key and ca.pem.
+authority() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=A test' \
+    -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem 2>/dev/null
+}
+
+# Its certificate for a name.
+certificate() { # NAME KEY CERTIFICATE
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$2" -out tls.csr 2>/dev/null
+  printf 'subjectAltName=DNS:%s\n' "$1" >tls.ext
+  openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile tls.ext -out "$3" 2>/dev/null
+}
+
 # The steps of stream-relay(8), with a certificate of our own, and its secrets in the credential store.
 configure_relay() {
   grep -qs relay.test /etc/hosts || echo '127.0.0.1 relay.test' >>/etc/hosts
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=relay.test -addext subjectAltName=DNS:relay.test \
-    -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem 2>/dev/null
-  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=relay.test -keyout tls.key -out tls.csr 2>/dev/null
-  printf 'subjectAltName=DNS:relay.test\n' >tls.ext
-  openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile tls.ext -out tls.crt 2>/dev/null
+  authority
+  certificate relay.test tls.key tls.crt
   install -m 600 tls.key /etc/credstore/stream-relay.tls.key
   install -m 600 tls.crt /etc/credstore/stream-relay.tls.crt
   install -D -m 644 ca.pem /usr/local/share/stream-test-ca.pem

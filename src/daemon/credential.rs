@@ -1,0 +1,76 @@
+//! Where the unit of this program takes its credentials from (systemd.exec(5)), for commands that a person gives
+//! outside of it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where a path without a leading slash is looked for, and where the shipped units look: each credential has the
+/// program's name and a dot before its own there.
+const STORE: &str = "/etc/credstore";
+
+/// What a credential is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This file.
+    Plain(PathBuf),
+    /// This file, decrypted by systemd.
+    Encrypted(PathBuf),
+}
+
+/// What the installed unit, with its drop-ins, says of a credential; the shipped unit's word where none is installed.
+pub fn source(name: &str) -> Source {
+    let program = std::env::current_exe().ok();
+    let program = program.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let shown =
+        Command::new("systemctl").arg("cat").arg(format!("{program}.service")).stdin(Stdio::null()).output();
+    let unit = shown.map(|shown| String::from_utf8_lossy(&shown.stdout).into_owned()).unwrap_or_default();
+    in_unit(&unit, name).unwrap_or_else(|| Source::Plain(Path::new(STORE).join(format!("{program}.{name}"))))
+}
+
+/// The last word of a unit's text about a credential.
+fn in_unit(unit: &str, name: &str) -> Option<Source> {
+    let mut source = None;
+    for line in unit.lines() {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let made: fn(PathBuf) -> Source = match key.trim() {
+            "LoadCredential" => Source::Plain,
+            "LoadCredentialEncrypted" => Source::Encrypted,
+            _ => continue,
+        };
+        match value.trim().split_once(':') {
+            Some((id, path)) if id == name => source = Some(made(Path::new(STORE).join(path))),
+            None if value.trim().is_empty() => source = None,
+            _ => {}
+        }
+    }
+    source
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_of_the_unit_counts() {
+        let unit = "[Service]\nLoadCredential=nats.nk:stream-agent.nats.nk\nLoadCredential=tls.key:stream-relay.tls.key\n";
+        let plain = |path: &str| Some(Source::Plain(path.into()));
+        assert_eq!(in_unit(unit, "nats.nk"), plain("/etc/credstore/stream-agent.nats.nk"));
+        assert_eq!(in_unit(unit, "nats"), None);
+        let own = format!(
+            "{unit}# /etc/systemd/system/x.d/y.conf\n[Service]\nLoadCredential=tls.key:/etc/tls/key.pem\n"
+        );
+        assert_eq!(in_unit(&own, "tls.key"), plain("/etc/tls/key.pem"));
+        let encrypted = format!("{unit}LoadCredentialEncrypted = nats.nk:/etc/credstore.encrypted/n\n");
+        assert_eq!(
+            in_unit(&encrypted, "nats.nk"),
+            Some(Source::Encrypted("/etc/credstore.encrypted/n".into()))
+        );
+        assert_eq!(in_unit(&format!("{unit}LoadCredential=\n"), "nats.nk"), None);
+    }
+
+    #[test]
+    fn without_a_unit_it_is_the_store() {
+        let Source::Plain(path) = source("nats.nk") else { panic!("encrypted") };
+        assert!(path.starts_with(STORE) && path.to_string_lossy().ends_with(".nats.nk"), "{path:?}");
+    }
+}
