@@ -236,12 +236,15 @@ fn judge(report: &mut Report, url: &str, asked: &Asked, leeway: Duration) {
     let Some((theirs, ours)) = asked.clocks else {
         return report.skip("relay-clock", Some(url), "the answer has no Date header");
     };
-    let (apart, which) = match ours.duration_since(theirs) {
+    // A Date header counts whole seconds: on average it is half of one late.
+    let (apart, which) = match ours.duration_since(theirs + Duration::from_millis(500)) {
         Ok(apart) => (apart, "ahead of"),
         Err(error) => (error.duration(), "behind"),
     };
-    // A Date header counts whole seconds.
-    let detail = format!("this host's clock is {:.0} s {which} the relay's", apart.as_secs_f64());
+    let detail = match apart.as_secs_f64().round() {
+        ..2.0 => "this host's clock and the relay's agree to a second".to_owned(),
+        apart => format!("this host's clock is {apart} s {which} the relay's"),
+    };
     if apart > leeway + Duration::from_secs(1) {
         let remedy = "grants would be refused: keep all clocks right with NTP (chrony or systemd-timesyncd)";
         report.fail("relay-clock", Some(url), Exit::Config, detail, remedy);
