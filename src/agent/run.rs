@@ -24,6 +24,10 @@ const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// How long farewells, the ends of programs, and the last records may each take after the drain.
 const FAREWELLS: Duration = Duration::from_secs(5);
 
+/// How long the service manager waits for commands to reach us. NATS may be away for long, and neither the boot of a
+/// host nor an upgrade may hang on it; the status line says what is missing.
+const START: Duration = Duration::from_secs(20);
+
 /// Runs an agent until a signal ends it.
 ///
 /// # Errors
@@ -42,15 +46,17 @@ pub async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
         let health = move |_| std::future::ready(heard.check());
         notify::Watchdog::start(health, move |trouble| status.unhealthy(trouble))
     };
-    // NATS may be away for long, and a host whose agent gave up would stay unreachable.
-    let starting = notify::Patience::ask();
     let ready = {
         let status = status.clone();
-        move || {
-            drop(starting);
+        move || status.ready()
+    };
+    let starting = tokio::spawn({
+        let status = status.clone();
+        async move {
+            tokio::time::sleep(START).await;
             status.ready();
         }
-    };
+    });
     let mut serving = tokio::spawn(bus.serve(agent.clone(), records, ready));
     let reloads = tokio::spawn(reload(agent.clone(), lifecycle.reloads(), file.to_owned(), status.clone()));
     let counting = tokio::spawn(count(agent.clone(), status));
@@ -74,6 +80,7 @@ pub async fn run(file: &Path, settings: Settings) -> Result<(), ExitError> {
     if tokio::time::timeout(FAREWELLS, target::all_gone()).await.is_err() {
         warn!("programs of ended streams go on");
     }
+    starting.abort();
     reloads.abort();
     counting.abort();
     // Both hold the agent; without them, the records end and the bus with them.

@@ -22,10 +22,11 @@ struct Parts {
 }
 
 impl Status {
-    /// Commands are heard: the service manager may count on us.
+    /// The start is over, for the first caller: commands are heard, or have been waited for long enough.
     pub fn ready(&self) {
-        self.lock().is_ready = true;
-        notify::ready(&self.line());
+        if !std::mem::replace(&mut self.lock().is_ready, true) {
+            notify::ready(&self.line());
+        }
     }
 
     /// A reload begins. Before we are ready it is no more than a part of the start.

@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 /// program's name and a dot before its own there.
 const STORE: &str = "/etc/credstore";
 
+/// The same for encrypted ones.
+const ENCRYPTED_STORE: &str = "/etc/credstore.encrypted";
+
 /// What a credential is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -32,15 +35,18 @@ fn in_unit(unit: &str, name: &str) -> Option<Source> {
     let mut source = None;
     for line in unit.lines() {
         let Some((key, value)) = line.split_once('=') else { continue };
-        let made: fn(PathBuf) -> Source = match key.trim() {
-            "LoadCredential" => Source::Plain,
-            "LoadCredentialEncrypted" => Source::Encrypted,
+        let (made, store): (fn(PathBuf) -> Source, _) = match key.trim() {
+            "LoadCredential" => (Source::Plain, STORE),
+            "LoadCredentialEncrypted" => (Source::Encrypted, ENCRYPTED_STORE),
             _ => continue,
         };
-        match value.trim().split_once(':') {
-            Some((id, path)) if id == name => source = Some(made(Path::new(STORE).join(path))),
-            None if value.trim().is_empty() => source = None,
-            _ => {}
+        let value = value.trim();
+        // Without a path it has its name in the store.
+        let (id, path) = value.split_once(':').unwrap_or((value, value));
+        if value.is_empty() {
+            source = None;
+        } else if id == name {
+            source = Some(made(Path::new(store).join(path)));
         }
     }
     source
@@ -64,6 +70,11 @@ mod tests {
         assert_eq!(
             in_unit(&encrypted, "nats.nk"),
             Some(Source::Encrypted("/etc/credstore.encrypted/n".into()))
+        );
+        let stored = format!("{unit}LoadCredentialEncrypted=nats.nk\n");
+        assert_eq!(
+            in_unit(&stored, "nats.nk"),
+            Some(Source::Encrypted("/etc/credstore.encrypted/nats.nk".into()))
         );
         assert_eq!(in_unit(&format!("{unit}LoadCredential=\n"), "nats.nk"), None);
     }

@@ -1,6 +1,12 @@
 //! What the service manager is told (sd_notify(3)): ready, reloading, stopping, a status line and
 //! the watchdog's signs of life. Without `$NOTIFY_SOCKET` all of it does nothing.
 
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -32,14 +38,14 @@ pub fn status(status: &str) {
     send(&[NotifyState::Status(&one_line(status))]);
 }
 
-/// How much longer than up to now a start or a stop may take, each time we ask for it.
+/// How much longer than up to now a stop may take, each time we ask for it.
 const MORE: Duration = Duration::from_secs(60);
 
 /// How often we ask: several times, before a time that was granted is over.
 const ASK_EVERY: Duration = Duration::from_secs(10);
 
-/// Asks for more time to start or to stop, again and again until dropped: a start that waits for somebody else, or a
-/// drain of an owner who allows it an hour, is not ended by `TimeoutStartSec=` or `TimeoutStopSec=`. A program that hangs asks no more.
+/// Asks for more time to stop, again and again until dropped: a drain of an owner who allows it an hour is not ended by
+/// `TimeoutStopSec=`. A program that hangs asks no more.
 #[derive(Debug)]
 pub struct Patience(JoinHandle<()>);
 
@@ -119,6 +125,10 @@ async fn signs_of_life<F: Future<Output = Result<(), String>>>(
             info!("signs of life for the watchdog again");
             told(None);
         }
+        if found.is_some() {
+            // Once more before systemd's time is over: one slow answer is no reason to end all streams.
+            tick.reset_after(period / 8);
+        }
         trouble = found;
     }
 }
@@ -128,16 +138,33 @@ fn one_line(status: &str) -> String {
     status.replace(char::is_control, " ")
 }
 
+/// Connected once: a program that has run out of descriptors still gives its signs of life.
+static MANAGER: LazyLock<Option<UnixDatagram>> = LazyLock::new(|| {
+    let path = std::env::var_os("NOTIFY_SOCKET")?;
+    connect(&path).inspect_err(|err| warn!("cannot reach the service manager: {err}")).ok()
+});
+
+fn connect(path: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match path.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        path => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    Ok(socket)
+}
+
 fn send(states: &[NotifyState<'_>]) {
+    let Some(manager) = &*MANAGER else { return };
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
     // Not being heard is no reason to stop serving; systemd has timeouts of its own.
-    if let Err(err) = sd_notify::notify(states) {
+    if let Err(err) = manager.send(text.as_bytes()) {
         debug!("cannot notify the service manager: {err}");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixDatagram;
     use std::process::Command;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -163,9 +190,15 @@ mod tests {
                     }
                 }
             };
-            let told = |trouble: Option<&str>| status(trouble.unwrap_or("well"));
+            let (wedged, mut is_wedged) = tokio::sync::mpsc::unbounded_channel();
+            let told = move |trouble: Option<&str>| {
+                status(trouble.unwrap_or("well"));
+                if trouble.is_some_and(|trouble| trouble.contains("does not end")) {
+                    let _ = wedged.send(());
+                }
+            };
             let watchdog = Watchdog::start(health, told).unwrap();
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            is_wedged.recv().await.unwrap();
             drop(watchdog);
             status("end");
         });
@@ -196,7 +229,7 @@ mod tests {
         assert!(monotonic.trim_end().parse::<u64>().unwrap() > 0);
         assert_eq!(heard[2], "STATUS=draining 2 streams\n");
         assert_eq!(heard[3], "STOPPING=1\nSTATUS=\n");
-        // Asked about 20 times, well at the first and the third; from the fifth on there is no answer.
+        // Well at the first and the third; from the fifth on there is no answer.
         let rest: Vec<&str> = heard[4..].iter().map(|line| line.trim_end()).collect();
         let (died, wedged) = ("STATUS=bus task died", "STATUS=the check of our own health does not end");
         let expected = ["WATCHDOG=1", died, "WATCHDOG=1", "STATUS=well", died, wedged, "STATUS=end"];

@@ -94,14 +94,16 @@ fn resolve_with(path: &str, credentials: Option<&Path>) -> Result<PathBuf, Secre
     if name.is_empty() || !stays_inside {
         return Err(failed(Trouble::NotAName));
     }
-    if let Some(dir) = credentials {
-        return Ok(dir.join(name));
+    // An empty line stands for none: old systemd wants each that a unit names to be there (`SetCredential=`).
+    let is_there = |handed: &PathBuf| handed.metadata().is_ok_and(|meta| meta.len() > 1);
+    if let Some(handed) = credentials.map(|dir| dir.join(name)).filter(is_there) {
+        return Ok(handed);
     }
     match credential::source(name) {
-        Source::Plain(file) if matches!(file.try_exists(), Ok(false)) => {
-            Err(failed(Trouble::NoCredential(file)))
-        }
-        Source::Plain(file) => Ok(file),
+        Source::Plain(file) if matches!(file.try_exists(), Ok(true)) => Ok(file),
+        // Who may not look into the store hears that when it is read.
+        Source::Plain(file) if credentials.is_none() && file.try_exists().is_err() => Ok(file),
+        Source::Plain(file) => Err(failed(Trouble::NoCredential(file))),
         Source::Encrypted(file) => Err(failed(Trouble::Encrypted(name.to_owned(), file))),
     }
 }
@@ -141,7 +143,7 @@ impl fmt::Display for SecretError {
             Trouble::Open(mode) => {
                 write!(
                     f,
-                    "secret {path} is open to every user (mode {mode:04o}), mend it with: chmod 0640 {path}"
+                    "secret {path} is open to every user (mode {mode:04o}), mend it with: chmod 0640 {path}, and chgrp it to the service that reads it"
                 )
             }
             Trouble::NoCredential(stored) => write!(
@@ -202,7 +204,7 @@ mod tests {
         for mode in [0o644, 0o604, 0o602] {
             let path = write(dir.path(), "s", b"a", mode);
             let err = Secret::read(&path).unwrap_err().to_string();
-            assert!(err.ends_with(&format!("(mode {mode:04o}), mend it with: chmod 0640 {path}")), "{err}");
+            assert!(err.ends_with(&format!("(mode {mode:04o}), mend it with: chmod 0640 {path}, and chgrp it to the service that reads it")), "{err}");
         }
         let path = write(dir.path(), "s", b"a", 0o640);
         assert!(Secret::read(&path).is_ok());

@@ -84,11 +84,11 @@ async fn a_relay_whose_places_are_all_taken_lives() {
     world.relay_config = "# no platform\n[limits]\nconnections = 1\nrequest_head = '60s'\n".into();
     world.write_relay_config();
     let mut manager = Manager::new(&world, "relay");
-    let relay = manager.start(relay_command(&world), world.path("relay.log"), Duration::from_secs(1));
+    let mut relay = manager.start(relay_command(&world), world.path("relay.log"), Duration::from_secs(4));
     manager.hears("READY=1").await;
     let idle = TcpStream::connect((world.ip.as_str(), 8080)).await.unwrap();
     world.metric_is("stream_relay_connections", 1.0).await;
-    for _ in 0..5 {
+    for _ in 0..3 {
         manager.hears("WATCHDOG=1").await;
     }
     assert_eq!(world.metric("stream_relay_connections").await, 1.0);
@@ -96,9 +96,9 @@ async fn a_relay_whose_places_are_all_taken_lives() {
     assert!(!relay.said().contains("connection from"), "{}", relay.said());
     drop(idle);
     world.metric_is("stream_relay_connections", 0.0).await;
-    // It goes on while the last streams are drained, and ends in good order.
     relay.signal(Signal::SIGTERM);
     manager.hears("STOPPING=1").await;
+    assert_eq!(relay.ended().await, 0);
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_nats_server_that_hangs_is_no_reason_to_restart() {
 }
 
 #[tokio::test]
-async fn an_agent_that_waits_for_nats_says_so_and_asks_for_time_until_it_is_ready() {
+async fn an_agent_that_waits_for_nats_says_so_and_holds_up_a_boot_for_seconds_only() {
     let mut world = World::new();
     world.write_agent_config();
     let mut manager = Manager::new(&world, "agent");
@@ -144,11 +144,7 @@ async fn an_agent_that_waits_for_nats_says_so_and_asks_for_time_until_it_is_read
     let server = format!("{}:4222", world.ip);
     let status = manager.hears("STATUS=").await;
     assert_eq!(status, format!("STATUS=not ready: connecting to NATS at {server}; 0 streams"));
-    // More than once: systemd must hear it again before the time that it gave is over.
-    for _ in 0..2 {
-        manager.hears("EXTEND_TIMEOUT_USEC=60000000").await;
-    }
-    assert!(!manager.has_heard("READY=1"), "{:?}", manager.heard);
+    manager.hears_within(Duration::from_secs(60), "READY=1").await;
     let said = manager
         .heard
         .iter()
@@ -156,7 +152,6 @@ async fn an_agent_that_waits_for_nats_says_so_and_asks_for_time_until_it_is_read
         .all(|(_, line)| line.starts_with("STATUS=not ready: "));
     assert!(said, "{:?}", manager.heard);
     world.start_nats().await;
-    manager.hears("READY=1").await;
     manager.hears("STATUS=NATS connected").await;
     agent.signal(Signal::SIGTERM);
     manager.hears("STOPPING=1").await;

@@ -72,8 +72,7 @@ export DEBIAN_FRONTEND=noninteractive
 # The signed repository, by the lines that `make repo` prints.
 use_repository() {
   rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
-  mkdir -p /etc/apt/keyrings
-  cp /repo/stream.asc /etc/apt/keyrings/
+  install -D -m 644 /dev/stdin /etc/apt/keyrings/stream.asc </repo/stream.asc
   echo 'deb [signed-by=/etc/apt/keyrings/stream.asc] file:///repo/apt stable main' >/etc/apt/sources.list.d/stream.list
   apt-get -qq -o APT::Update::Error-Mode=any update
 }

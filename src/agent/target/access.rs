@@ -24,6 +24,11 @@ pub(super) fn open_unlinked(path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
         let found = openat(&place, part.as_os_str(), entry, Mode::empty())?;
         match SFlag::from_bits_truncate(fstat(&found)?.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFLNK => return Err(Errno::ELOOP.into()),
+            SFlag::S_IFDIR if parts.peek().is_some() => {
+                // Not the directory that an automounter keeps a place for, but what it mounts there.
+                place = openat(&found, ".", entry | OFlag::O_DIRECTORY, Mode::empty())?;
+                continue;
+            }
             SFlag::S_IFDIR => {}
             _ if flags.contains(OFlag::O_DIRECTORY) => return Err(Errno::ENOTDIR.into()),
             _ => {}

@@ -62,8 +62,7 @@ impl DropIn {
 
     /// The settings that a unit, as `systemctl cat` shows it, has not.
     pub fn missing_in<'a>(&'a self, unit: &str) -> Vec<&'a str> {
-        let has = |setting: &str| unit.lines().any(|line| says(line.trim(), setting));
-        self.settings.keys().map(String::as_str).filter(|setting| !has(setting)).collect()
+        self.settings.keys().map(String::as_str).filter(|setting| !gives(unit, setting)).collect()
     }
 
     fn add(&mut self, target: &str, wants: Wants) {
@@ -106,7 +105,11 @@ impl DropIn {
     }
 
     fn set(&mut self, target: &str, line: impl Into<String>) {
-        self.settings.entry(line.into()).or_default().insert(target.to_owned());
+        let line = line.into();
+        if line.contains(char::is_control) {
+            return self.remark(target, format!("a name with control characters: {line}"));
+        }
+        self.settings.entry(line).or_default().insert(target.to_owned());
     }
 
     fn remark(&mut self, target: &str, text: String) {
@@ -124,7 +127,8 @@ impl std::fmt::Display for DropIn {
         for (text, targets) in &self.remarks {
             f.write_char('\n')?;
             writeln!(f, "# {}, which no drop-in gives:", names(targets))?;
-            text.lines().try_for_each(|line| writeln!(f, "#   {line}"))?;
+            // A name of a file may hold what ends a line for systemd, and root installs this.
+            text.split(char::is_control).try_for_each(|line| writeln!(f, "#   {line}"))?;
         }
         if !self.settings.is_empty() {
             f.write_str("\n[Service]\n")?;
@@ -141,13 +145,34 @@ impl std::fmt::Display for DropIn {
     }
 }
 
-/// Whether a line sets what another one does, perhaps among other things.
-fn says(line: &str, setting: &str) -> bool {
-    match (line.split_once('='), setting.split_once('=')) {
-        (Some((key, values)), Some((wanted, value))) => {
-            key == wanted && value.split(' ').all(|word| values.split(' ').any(|other| other == word))
+/// What a unit may say several times, each adding to the ones before.
+const LISTS: [&str; 4] = ["SupplementaryGroups", "DeviceAllow", "CapabilityBoundingSet", "SystemCallFilter"];
+
+/// Whether a unit's text has a setting, perhaps among others. As for systemd, the last word counts, and an empty one
+/// takes back what came before.
+fn gives(unit: &str, setting: &str) -> bool {
+    let Some((wanted, value)) = setting.split_once('=') else { return false };
+    let mut held: Vec<&str> = vec![];
+    for line in unit.lines() {
+        let Some((key, words)) = line.trim().split_once('=') else { continue };
+        if key.trim_end() != wanted {
+            continue;
         }
-        _ => false,
+        if words.trim().is_empty() || !LISTS.contains(&wanted) {
+            held.clear();
+        }
+        held.extend(words.split_whitespace().map(plain));
+    }
+    let is_open = wanted == "ProtectHome" && held == ["no"];
+    is_open || value.split(' ').all(|word| held.contains(&plain(word)))
+}
+
+/// One spelling of systemd's booleans.
+fn plain(word: &str) -> &str {
+    match word {
+        "false" | "off" | "0" => "no",
+        "true" | "on" | "1" => "yes",
+        word => word,
     }
 }
 
@@ -214,6 +239,36 @@ mod tests {
             wants.missing_in("PrivateDevices=yes\n\nPrivateDevices=no\nDeviceAllow=/dev/null rw\n"),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn the_last_word_of_a_unit_counts() {
+        assert!(
+            gives("PrivateTmp=false", "PrivateTmp=no")
+                && !gives("PrivateTmp=no\nPrivateTmp=yes", "PrivateTmp=no")
+        );
+        assert!(gives("SupplementaryGroups=a b\nSupplementaryGroups=c", "SupplementaryGroups=b"));
+        assert!(!gives("SupplementaryGroups=b\nSupplementaryGroups=", "SupplementaryGroups=b"));
+        assert!(
+            gives("ProtectHome=no", "ProtectHome=read-only")
+                && !gives("ProtectHome=yes", "ProtectHome=read-only")
+        );
+        assert!(gives("DeviceAllow=/dev/null r\nDeviceAllow=/dev/ttyS0 rw", "DeviceAllow=/dev/ttyS0 rw"));
+    }
+
+    #[test]
+    fn names_of_files_make_no_lines_for_systemd_and_links_give_no_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "a\r[Service]\rExecStartPre=+sh.log";
+        let closed = dir.path().join(name);
+        std::fs::write(&closed, "").unwrap();
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("/etc/shadow", dir.path().join("x.log")).unwrap();
+        let logs = printed(&[format!("kind = 'file'\npaths = ['{}/*.log']", dir.path().display())]);
+        let lines: Vec<&str> = logs.split(['\n', '\r']).collect();
+        assert_eq!(lines.iter().filter(|line| line.starts_with('[')).count(), 1, "{logs:?}");
+        assert!(lines.iter().all(|line| !line.starts_with("Exec")), "{logs:?}");
+        assert!(logs.contains("#   ExecStartPre=+sh.log") && !logs.contains("shadow"), "{logs}");
     }
 
     #[test]

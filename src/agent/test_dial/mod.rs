@@ -24,14 +24,14 @@ const RELAY_CA: &str =
 /// Goes all steps; `told` hears each as it is done. With `only`, just this target is probed.
 pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'static) -> Report {
     let mut report = Report::new(file, told);
-    let (files, settings) = match config::load(file) {
+    let (loaded, settings) = match config::load(file) {
         Ok((loaded, settings)) => {
             let files = match loaded.files().len() {
                 1 => file.display().to_string(),
                 many => format!("{} and {} more", file.display(), many - 1),
             };
             report.pass("config", None, format!("{files}; this is host {}", settings.host));
-            (loaded.files().to_vec(), settings)
+            (loaded, settings)
         }
         Err(error) => {
             // What every agent needs is told in one go, the rest as it comes.
@@ -67,7 +67,7 @@ pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'sta
     }
     bus::test(&mut report, &settings).await;
     targets(&mut report, &settings.targets, only).await;
-    unit::test(&mut report, file, files, &settings.targets).await;
+    unit::test(&mut report, file, &loaded, &settings.targets).await;
     report
 }
 

@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use crate::agent::target::Target;
 use crate::agent::target::sandbox::DropIn;
+use crate::daemon::config::Loaded;
 use crate::daemon::exit::Exit;
 
 use super::report::Report;
@@ -26,8 +27,8 @@ const REMEDY: &str = "stream-agent targets --systemd-dropin | install -D -m 644 
                       systemctl restart stream-agent";
 
 /// Compares the unit, with its drop-ins, with what the targets need, and looks whether its user may read the
-/// configuration, of which these are the `files`.
-pub async fn test(report: &mut Report, file: &Path, mut files: Vec<PathBuf>, targets: &[Target]) {
+/// configuration and what it names.
+pub async fn test(report: &mut Report, file: &Path, loaded: &Loaded, targets: &[Target]) {
     if file != Path::new(ITS_FILE) {
         return report.skip(STEP, Some(UNIT), "the service runs with another configuration");
     }
@@ -36,8 +37,7 @@ pub async fn test(report: &mut Report, file: &Path, mut files: Vec<PathBuf>, tar
         Ok(shown) if shown.status.success() => String::from_utf8_lossy(&shown.stdout).into_owned(),
         _ => return report.skip(STEP, Some(UNIT), "systemd does not run here, or knows no such unit"),
     };
-    files.extend(public_keys(&file.with_file_name("issuers.d")));
-    for closed in unreadable(&unit, &files) {
+    for closed in unreadable(&unit, &files(file, loaded)) {
         let found = format!("its user cannot read {}", closed.display());
         let remedy = format!("chgrp stream-agent {0} && chmod g+r {0}", closed.display());
         report.fail(STEP, Some(UNIT), Exit::NoPerm, found, &remedy);
@@ -51,9 +51,13 @@ pub async fn test(report: &mut Report, file: &Path, mut files: Vec<PathBuf>, tar
     }
 }
 
-fn public_keys(dir: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "pub"))
+/// The files of the configuration, the public keys and whatever else it names, but for credentials, which systemd reads.
+fn files(file: &Path, loaded: &Loaded) -> Vec<PathBuf> {
+    let dir = loaded.texts("issuers_dir").pop().map_or(file.with_file_name("issuers.d"), PathBuf::from);
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let keys = entries.filter(|path| path.extension().is_some_and(|end| end == "pub"));
+    let named = loaded.texts("_file").into_iter().map(PathBuf::from).filter(|path| path.is_absolute());
+    loaded.files().iter().cloned().chain(keys).chain(named).collect()
 }
 
 /// Those that root can read and the unit's user cannot.

@@ -43,7 +43,7 @@ pub enum Command {
     /// Show what may be opened.
     Targets {
         /// Print the drop-in for stream-agent.service that gives the targets what they need: groups, devices. As root.
-        #[arg(long, conflicts_with = "json")]
+        #[arg(long)]
         systemd_dropin: bool,
     },
     /// Go the way of a stream step by step, and say what would fail and what would mend it.

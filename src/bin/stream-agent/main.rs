@@ -49,6 +49,9 @@ fn start(arguments: &Arguments) -> Result<ExitCode, ExitError> {
         Command::CheckConfig { configured: true } if arguments.json => {
             Err(anyhow!("--configured is answered for people, so --json means nothing")).or_exit(Exit::Usage)
         }
+        Command::Targets { systemd_dropin: true } if arguments.json => {
+            Err(anyhow!("--systemd-dropin is read by systemd, so --json means nothing")).or_exit(Exit::Usage)
+        }
         Command::CheckConfig { configured: true } => return Ok(is_configured(&arguments.config)),
         Command::Run if arguments.json => {
             Err(anyhow!("run prints nothing, so --json means nothing")).or_exit(Exit::Usage)

@@ -39,7 +39,7 @@ pub enum Command {
     /// Check the configuration and exit.
     CheckConfig {
         /// Print the drop-in for stream-relay.service that the configuration needs: the bundled platform's way to NATS.
-        #[arg(long, conflicts_with = "json")]
+        #[arg(long)]
         systemd_dropin: bool,
         /// Only say what to do first, with exit code 1, when nothing at all is configured.
         #[arg(long, conflicts_with = "systemd_dropin")]

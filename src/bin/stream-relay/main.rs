@@ -49,6 +49,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, ExitError> {
         Command::CheckConfig { configured: true, .. } if arguments.json => {
             Err(anyhow!("--configured is answered for people, so --json means nothing")).or_exit(Exit::Usage)
         }
+        Command::CheckConfig { systemd_dropin: true, .. } if arguments.json => {
+            Err(anyhow!("--systemd-dropin is read by systemd, so --json means nothing")).or_exit(Exit::Usage)
+        }
         Command::CheckConfig { configured: true, .. } => match serve::first_steps(&arguments.config) {
             None => Ok(done),
             Some(what_to_do) => {

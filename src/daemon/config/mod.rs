@@ -76,6 +76,22 @@ impl Loaded {
         self.locate(path, format!("`{}`: {message}", origin::dotted(path)))
     }
 
+    /// The texts under all keys that end like this, at any depth.
+    pub fn texts(&self, key_ends: &str) -> Vec<&str> {
+        fn walk<'a>(table: &'a Table, key_ends: &str, found: &mut Vec<&'a str>) {
+            for (key, value) in table {
+                match value {
+                    Value::Table(table) => walk(table, key_ends, found),
+                    Value::String(text) if key.ends_with(key_ends) => found.push(text),
+                    _ => {}
+                }
+            }
+        }
+        let mut found = vec![];
+        walk(&self.table, key_ends, &mut found);
+        found
+    }
+
     /// Every file that was read, in the order in which they were merged.
     pub fn files(&self) -> &[PathBuf] {
         &self.files

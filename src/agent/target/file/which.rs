@@ -85,8 +85,11 @@ impl Which {
 }
 
 impl Tree {
+    /// Not what a link leads to: who may write to the directory would choose it.
     fn there(&self) -> Vec<PathBuf> {
-        let found = glob::glob_with(self.pattern.as_str(), OPTIONS).map(|paths| paths.flatten().collect());
+        let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_file());
+        let found = glob::glob_with(self.pattern.as_str(), OPTIONS)
+            .map(|paths| paths.flatten().filter(is_file).collect());
         found.ok().filter(|paths: &Vec<_>| !paths.is_empty()).unwrap_or_else(|| vec![self.base.clone()])
     }
 

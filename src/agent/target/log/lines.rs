@@ -12,8 +12,8 @@ const MAX_LINE: usize = 64 * 1024;
 /// Memory that an idle stream keeps.
 const KEPT: usize = 1024;
 
-/// Memory that a compiled filter may take.
-const MAX_FILTER: usize = 1 << 18;
+/// Memory that a compiled filter may take, and with it the time for each byte.
+const MAX_FILTER: usize = 1 << 14;
 
 /// Which lines pass.
 pub(super) struct Filter {
