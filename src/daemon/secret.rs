@@ -94,9 +94,7 @@ fn resolve_with(path: &str, credentials: Option<&Path>) -> Result<PathBuf, Secre
     if name.is_empty() || !stays_inside {
         return Err(failed(Trouble::NotAName));
     }
-    // An empty line stands for none: old systemd wants each that a unit names to be there (`SetCredential=`).
-    let is_there = |handed: &PathBuf| handed.metadata().is_ok_and(|meta| meta.len() > 1);
-    if let Some(handed) = credentials.map(|dir| dir.join(name)).filter(is_there) {
+    if let Some(handed) = credentials.map(|dir| dir.join(name)).filter(|handed| handed.exists()) {
         return Ok(handed);
     }
     match credential::source(name) {
