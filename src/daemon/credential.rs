@@ -2,7 +2,8 @@
 //! outside of it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+
+use super::unit;
 
 /// Where a path without a leading slash is looked for, and where the shipped units look: each credential has the
 /// program's name and a dot before its own there.
@@ -22,12 +23,8 @@ pub enum Source {
 
 /// What the installed unit, with its drop-ins, says of a credential; the shipped unit's word where none is installed.
 pub fn source(name: &str) -> Source {
-    let program = std::env::current_exe().ok();
-    let program = program.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-    let shown =
-        Command::new("systemctl").arg("cat").arg(format!("{program}.service")).stdin(Stdio::null()).output();
-    let unit = shown.map(|shown| String::from_utf8_lossy(&shown.stdout).into_owned()).unwrap_or_default();
-    in_unit(&unit, name).unwrap_or_else(|| Source::Plain(Path::new(STORE).join(format!("{program}.{name}"))))
+    let store = || Source::Plain(Path::new(STORE).join(format!("{}.{name}", unit::program())));
+    unit::text().and_then(|text| in_unit(&text, name)).unwrap_or_else(store)
 }
 
 /// The last word of a unit's text about a credential.

@@ -16,3 +16,4 @@ pub mod passed;
 pub mod pollable;
 pub mod secret;
 pub mod tls;
+pub mod unit;

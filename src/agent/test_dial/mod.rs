@@ -67,7 +67,7 @@ pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'sta
     }
     bus::test(&mut report, &settings).await;
     targets(&mut report, &settings.targets, only).await;
-    unit::test(&mut report, file, &loaded, &settings.targets).await;
+    unit::test(&mut report, file, &loaded, &settings.targets);
     report
 }
 

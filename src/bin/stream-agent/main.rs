@@ -14,7 +14,7 @@ use stream::agent::target::sandbox::DropIn;
 use stream::agent::test_dial::{self, Step};
 use stream::daemon::config::Loaded;
 use stream::daemon::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
-use stream::daemon::{logging, memory};
+use stream::daemon::{logging, memory, unit};
 
 use arguments::{Arguments, Command};
 
@@ -99,6 +99,7 @@ fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
         println!("{result:#}");
     }
     let (loaded, settings) = checked.or_exit(Exit::Config)?;
+    unit::check(file, &loaded)?;
     if !as_json {
         for file in loaded.files() {
             println!("read {}", file.display());

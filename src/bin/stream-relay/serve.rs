@@ -14,7 +14,7 @@ use stream::daemon::exit::{Exit, ExitError, OrExit};
 use stream::daemon::lifecycle::Lifecycle;
 use stream::daemon::metrics::Metrics;
 use stream::daemon::passed::Passed;
-use stream::daemon::{logging, memory, notify, passed};
+use stream::daemon::{logging, memory, notify, passed, unit};
 use stream::platform::{self, Platform};
 use stream::relay::answer::Answer;
 use stream::relay::config::{Auth, Raw, Settings};
@@ -69,6 +69,7 @@ pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
         println!("{result:#}");
     }
     let Checked { loaded, relay, platform } = checked?;
+    unit::check(file, &loaded)?;
     if !as_json {
         for file in loaded.files() {
             println!("read {}", file.display());

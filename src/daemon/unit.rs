@@ -1,0 +1,120 @@
+//! What this program's unit says, for commands that root gives outside of it.
+
+use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::anyhow;
+use nix::unistd::{Uid, User};
+
+use super::config::Loaded;
+use super::exit::{Exit, ExitError, OrExit};
+
+/// Its name, and that of its unit, user and folder in /etc.
+pub fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The unit and its drop-ins; `None` where systemd knows none.
+pub fn text() -> Option<String> {
+    let unit = format!("{}.service", program());
+    let shown = Command::new("systemctl").args(["cat", &unit]).stdin(Stdio::null()).output().ok()?;
+    shown.status.success().then(|| String::from_utf8_lossy(&shown.stdout).into_owned())
+}
+
+/// Whether it is this configuration that the unit runs with.
+pub fn runs_with(file: &Path) -> bool {
+    file == Path::new("/etc").join(program()).join("config.toml")
+}
+
+/// A file that root reads here, and the service cannot.
+#[derive(Debug)]
+pub struct Unreadable {
+    file: PathBuf,
+    group: String,
+}
+
+impl Unreadable {
+    /// The command that mends it.
+    pub fn remedy(&self) -> String {
+        format!("chgrp {0} {1} && chmod g+r {1}", self.group, self.file.display())
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "its user cannot read {}", self.file.display())
+    }
+}
+
+/// What the unit's user cannot read of the configuration and of what it names. Nothing where that is another
+/// configuration than the unit's, or where we are not root and were refused already.
+pub fn unreadable(file: &Path, loaded: &Loaded) -> Vec<Unreadable> {
+    if !Uid::effective().is_root() || !runs_with(file) {
+        return vec![];
+    }
+    let text = text().unwrap_or_default();
+    let user = text.lines().filter_map(|line| line.strip_prefix("User=")).next_back();
+    let Some(user) = user.and_then(|name| User::from_name(name.trim()).ok().flatten()) else { return vec![] };
+    let may_read = |file: &PathBuf| {
+        let may = |meta: Metadata| may_read(&meta, user.uid.as_raw(), user.gid.as_raw());
+        user.uid.is_root() || file.metadata().map_or(true, may)
+    };
+    let closed = files(file, loaded).into_iter().filter(|file| !may_read(file));
+    closed.map(|file| Unreadable { file, group: user.name.clone() }).collect()
+}
+
+/// Refuses a configuration that the service could not read, so that a reload does not seem to have gone well.
+///
+/// # Errors
+/// With the first file, and what mends it.
+pub fn check(file: &Path, loaded: &Loaded) -> Result<(), ExitError> {
+    match unreadable(file, loaded).first() {
+        None => Ok(()),
+        Some(closed) => Err(anyhow!("{closed}: {}", closed.remedy())).or_exit(Exit::NoPerm),
+    }
+}
+
+/// The files of the configuration, the public keys and whatever else it names, but for credentials, which systemd reads.
+fn files(file: &Path, loaded: &Loaded) -> Vec<PathBuf> {
+    let dir = loaded.texts("issuers_dir").pop().map_or(file.with_file_name("issuers.d"), PathBuf::from);
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let keys = entries.filter(|path| path.extension().is_some_and(|end| end == "pub"));
+    let named = loaded.texts("_file").into_iter().map(PathBuf::from).filter(|path| path.is_absolute());
+    loaded.files().iter().cloned().chain(keys).chain(named).collect()
+}
+
+/// By the mode alone: what a file of the configuration has.
+fn may_read(meta: &Metadata, user: u32, group: u32) -> bool {
+    let shift = match (meta.uid() == user, meta.gid() == group) {
+        (true, _) => 6,
+        (false, true) => 3,
+        (false, false) => 0,
+    };
+    meta.mode() >> shift & 0o4 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_by_its_owner_its_group_or_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        File::create(&path).unwrap();
+        let may = |mode: u32, is_owner: bool, is_group: bool| {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let meta = path.metadata().unwrap();
+            may_read(&meta, meta.uid() + u32::from(!is_owner), meta.gid() + u32::from(!is_group))
+        };
+        assert!(may(0o640, false, true) && may(0o600, true, true) && may(0o644, false, false));
+        assert!(!may(0o640, false, false) && !may(0o600, false, true) && !may(0o044, true, true));
+    }
+}
