@@ -157,8 +157,11 @@ fn connect(path: &OsStr) -> io::Result<UnixDatagram> {
 fn send(states: &[NotifyState<'_>]) {
     let Some(manager) = &*MANAGER else { return };
     let text: String = states.iter().map(|state| format!("{state}\n")).collect();
-    // Not being heard is no reason to stop serving; systemd has timeouts of its own.
-    if let Err(err) = manager.send(text.as_bytes()) {
+    // A socket that was made anew is found by its path. Not being heard is no reason to stop serving; systemd has
+    // timeouts of its own.
+    if manager.send(text.as_bytes()).is_err()
+        && let Err(err) = sd_notify::notify(states)
+    {
         debug!("cannot notify the service manager: {err}");
     }
 }

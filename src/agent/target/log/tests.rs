@@ -109,3 +109,14 @@ async fn what_cannot_be_done_is_refused() {
     assert!((log.asked)(Ask::Since(0)).unwrap_err().contains("cannot go back"));
     (log.asked)(Ask::Resize(Window { cols: 1, rows: 1 })).unwrap();
 }
+
+#[test]
+fn an_expression_that_would_take_long_is_refused() {
+    let said = Filter::new("(.?){200}x", false).err().unwrap();
+    assert!(said.contains("size limit"), "{said}");
+    Filter::new(
+        r"^\w{3} \d+ [\d:]+ \S+ sshd\[\d+\]: (Accepted|Failed) \w+ for (invalid user )?\S+ from",
+        false,
+    )
+    .unwrap();
+}
