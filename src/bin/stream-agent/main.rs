@@ -90,7 +90,10 @@ fn is_configured(file: &Path) -> ExitCode {
 }
 
 fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
-    let checked: Result<(Loaded, Settings), _> = load(file);
+    let checked = load(file).or_exit(Exit::Config).and_then(|(loaded, settings): (Loaded, Settings)| {
+        unit::check(file, &loaded)?;
+        Ok((loaded, settings))
+    });
     if as_json {
         let result = match &checked {
             Ok((loaded, _)) => json!({ "ok": true, "files": loaded.files(), "origins": loaded.origins() }),
@@ -98,8 +101,7 @@ fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
         };
         println!("{result:#}");
     }
-    let (loaded, settings) = checked.or_exit(Exit::Config)?;
-    unit::check(file, &loaded)?;
+    let (loaded, settings) = checked?;
     if !as_json {
         for file in loaded.files() {
             println!("read {}", file.display());

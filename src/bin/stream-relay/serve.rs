@@ -57,7 +57,10 @@ pub fn first_steps(file: &Path) -> Option<String> {
 
 /// `stream-relay check-config`.
 pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
-    let checked = load(file);
+    let checked = load(file).and_then(|checked| {
+        unit::check(file, &checked.loaded)?;
+        Ok(checked)
+    });
     if as_json {
         let result = match &checked {
             Ok(checked) => {
@@ -69,7 +72,6 @@ pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
         println!("{result:#}");
     }
     let Checked { loaded, relay, platform } = checked?;
-    unit::check(file, &loaded)?;
     if !as_json {
         for file in loaded.files() {
             println!("read {}", file.display());
