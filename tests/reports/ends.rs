@@ -1,0 +1,1 @@
+//! A stream that breaks must never look like one that ended well.

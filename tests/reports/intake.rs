@@ -1,0 +1,1 @@
+//! What the relay does with those who have not shown a token or a grant yet.

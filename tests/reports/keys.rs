@@ -1,0 +1,1 @@
+//! API keys: what each may open, and in whose name.

@@ -1,0 +1,17 @@
+//! What users of this and of similar programs have reported, one small test for each fault: the real binaries, a real
+//! nats-server and the smallest input that showed it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+#[allow(dead_code, reason = "the other end-to-end tests use the rest")]
+#[path = "../e2e/world.rs"]
+mod world;
+
+mod bus;
+mod ends;
+mod intake;
+mod keys;
+mod nats_tls;
+mod open;
+mod sessions;
+mod targets;

@@ -1,0 +1,1 @@
+//! Local targets: the allowlist decides what can be read, opened and run.
