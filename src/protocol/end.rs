@@ -9,7 +9,7 @@ use std::fmt;
 pub enum End {
     /// The target reached its end of file.
     TargetEnded,
-    /// The other side went away: closed, reset or silent.
+    /// The other side closed its websocket in good order.
     PeerLeft,
     /// A peer broke RFC 6455 or this protocol.
     ProtocolError,
@@ -37,6 +37,8 @@ pub enum End {
     TooMany,
     /// The host could not open the target.
     TargetFailed,
+    /// The connection to the other side broke: it ended without a close frame, or went silent.
+    PeerLost,
     /// The target did not answer in time.
     TargetTimeout,
     /// A peer took no byte for longer than the write stall limit.
@@ -45,7 +47,7 @@ pub enum End {
 
 impl End {
     /// Every end, in the order of the table in `docs/protocol.md`.
-    pub const ALL: [End; 17] = [
+    pub const ALL: [End; 18] = [
         End::TargetEnded,
         End::PeerLeft,
         End::ProtocolError,
@@ -62,6 +64,7 @@ impl End {
         End::Stalled,
         End::TooMany,
         End::TargetFailed,
+        End::PeerLost,
         End::TargetTimeout,
     ];
 
@@ -84,6 +87,7 @@ impl End {
             End::Stalled => (4414, "stalled", "no byte was taken for too long"),
             End::TooMany => (4429, "too_many", "too many"),
             End::TargetFailed => (4502, "target_failed", "host could not open the target"),
+            End::PeerLost => (4503, "peer_lost", "connection to the host was lost"),
             End::TargetTimeout => (4504, "target_timeout", "target did not answer in time"),
         }
     }
