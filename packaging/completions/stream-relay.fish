@@ -60,7 +60,7 @@ complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and __
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and __fish_seen_subcommand_from issuer" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and __fish_seen_subcommand_from issuer" -l json -d 'Print results as JSON'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and __fish_seen_subcommand_from issuer" -s h -l help -d 'Print help'
-complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and __fish_seen_subcommand_from api-key" -l name -d 'Name of its owner, for the audit' -r
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and __fish_seen_subcommand_from api-key" -l name -d 'Name of its owner, for the audit; the key speaks for this name only' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and __fish_seen_subcommand_from api-key" -l config -d 'Configuration file; config.d/*.toml beside it is read too' -r -F
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and __fish_seen_subcommand_from api-key" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand keygen; and __fish_seen_subcommand_from api-key" -l json -d 'Print results as JSON'

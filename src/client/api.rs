@@ -156,7 +156,7 @@ fn refusal(status: u16, answer: &[u8]) -> ExitError {
     let exit = match (status, code.as_str()) {
         (400 | 413, _) => Exit::DataErr,
         (401 | 403, _) => Exit::NoPerm,
-        (409, "busy" | "stopping") => Exit::TempFail,
+        (409, "busy" | "stopping") | (429, _) => Exit::TempFail,
         // The host would if it could.
         (409, "relay_unreachable" | "relay_refused" | "internal") => Exit::Unavailable,
         (409, _) => Exit::NoPerm,

@@ -11,6 +11,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::protocol::end::{End, Level};
 use crate::protocol::host::HostId;
 use crate::protocol::mode::Mode;
+use crate::protocol::name::shown;
 
 /// The log target of records; filters can name it.
 pub const TARGET: &str = "audit";
@@ -57,7 +58,8 @@ pub struct Record {
     pub target: Option<String>,
     /// What the grant filled into the target; only values that the target's rules let pass.
     pub params: BTreeMap<String, String>,
-    /// The user that the grant names.
+    /// The user that the grant names. Names come from outside: records have them as [`shown`], so that none of
+    /// them looks like another, or like a line of ours.
     pub user: Option<String>,
     /// Address of the client, as the relay sees it.
     pub peer: Option<String>,
@@ -112,9 +114,9 @@ impl Record {
                     session = self.session.as_deref(),
                     stream = self.stream,
                     host = self.host.as_ref().map(HostId::as_str),
-                    target = self.target.as_deref(),
+                    target = self.target.as_deref().map(shown).as_deref(),
                     params = self.params_in_words(),
-                    user = self.user.as_deref(),
+                    user = self.user.as_deref().map(shown).as_deref(),
                     peer = self.peer.as_deref(),
                     token = self.token.as_deref(),
                     mode = self.mode.map(tracing::field::display),
@@ -158,14 +160,13 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stream {}", self.event.label())?;
         if let Some(target) = &self.target {
-            write!(f, ", target {}", target.escape_debug())?;
+            write!(f, ", target {}", shown(target))?;
         }
         if let Some(params) = self.params_in_words() {
             write!(f, " {params}")?;
         }
         if let Some(user) = &self.user {
-            // Names come from outside: a line break in one must not look like a line of ours.
-            write!(f, ", user {}", user.escape_debug())?;
+            write!(f, ", user {}", shown(user))?;
         }
         if let Some(end) = self.end {
             let reason = self.reason.as_deref().unwrap_or(end.reason());
@@ -185,9 +186,9 @@ impl Serialize for Record {
         entry(&mut map, "session", self.session.as_ref())?;
         entry(&mut map, "stream", self.stream)?;
         entry(&mut map, "host", self.host.as_ref())?;
-        entry(&mut map, "target", self.target.as_ref())?;
+        entry(&mut map, "target", self.target.as_deref().map(shown))?;
         entry(&mut map, "params", (!self.params.is_empty()).then_some(&self.params))?;
-        entry(&mut map, "user", self.user.as_ref())?;
+        entry(&mut map, "user", self.user.as_deref().map(shown))?;
         entry(&mut map, "peer", self.peer.as_ref())?;
         entry(&mut map, "token", self.token.as_ref())?;
         entry(&mut map, "mode", self.mode)?;
@@ -242,7 +243,7 @@ mod tests {
             serde_json::to_value(ended()).unwrap(),
             json!({
                 "v": 1, "at": "2023-11-14T22:13:20.250Z", "event": "ended", "session": "01J", "stream": 1,
-                "host": "h1", "target": "vm1", "params": {"unit": "a@1"}, "user": "alice\nstream ended", "peer": "192.0.2.1",
+                "host": "h1", "target": "vm1", "params": {"unit": "a@1"}, "user": "alice\\nstream ended", "peer": "192.0.2.1",
                 "token": "0f007385", "mode": "rw", "bytes_in": 12, "bytes_out": 3400, "seconds": 1.5,
                 "end": "target_failed", "code": 4502, "reason": "connection refused",
             })

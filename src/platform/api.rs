@@ -1,18 +1,21 @@
 //! The platform over HTTP: `/api/v1/`. JSON in, JSON out; every error has a code and a message.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use humantime_serde::re::humantime::format_rfc3339_seconds;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::deed::Deed;
 use super::policy::ApiKey;
+use super::usage::Exceeded;
 use super::wish::Wish;
 use super::{Denied, Platform};
 use crate::protocol::host::HostId;
@@ -56,17 +59,22 @@ struct Error {
     code: &'static str,
     message: String,
     allow: Option<&'static str>,
+    retry_after: Option<Duration>,
 }
 
 impl Error {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Error {
-        Error { status, code, message: message.into(), allow: None }
+        Error { status, code, message: message.into(), allow: None, retry_after: None }
     }
 
     fn into_answer(self) -> Answer {
         let mut answer = reply(self.status, &json!({ "code": self.code, "message": self.message }));
         if let Some(allow) = self.allow {
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(wait) = self.retry_after {
+            // A whole second more rather than a try too early.
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -79,7 +87,8 @@ impl Error {
 impl From<Denied> for Error {
     fn from(denied: Denied) -> Error {
         let (status, code, message) = match denied {
-            Denied::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "this key may not open that".into()),
+            Denied::Forbidden(why) => (StatusCode::FORBIDDEN, "forbidden", why.into()),
+            Denied::Exceeded(exceeded) => return exceeded.into(),
             Denied::UnknownSession => (
                 StatusCode::NOT_FOUND,
                 "unknown_session",
@@ -112,6 +121,28 @@ impl From<Denied> for Error {
     }
 }
 
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Error {
+        match exceeded {
+            Exceeded::Rate(wait) => {
+                let message = format!(
+                    "this key has had its requests of this minute: ask again in {} s",
+                    wait.as_secs() + 1
+                );
+                let error = Error::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+                Error { retry_after: Some(wait), ..error }
+            }
+            Exceeded::Open(most) => {
+                let message = format!(
+                    "this key has {most} sessions that are open or wait for their client, as many as it may \
+                     (max_open): end one, or wait for an end"
+                );
+                Error::new(StatusCode::TOO_MANY_REQUESTS, "busy", message)
+            }
+        }
+    }
+}
+
 async fn route(
     platform: &Platform,
     request: Request<Incoming>,
@@ -120,9 +151,14 @@ async fn route(
     deed.action = action(request.uri().path());
     let key = authorize(platform, &request)?;
     deed.key = Some(key.name.clone());
+    if key.is_expired(SystemTime::now()) {
+        let message = "this API key has expired: ask the relay's owner for a new one";
+        return Err(Error::new(StatusCode::UNAUTHORIZED, "key_expired", message));
+    }
     let path = request.uri().path();
     if path == SESSIONS {
         only(&request, &Method::POST, "POST")?;
+        platform.usage.request(&key)?;
         return open(platform, &key, request, deed).await;
     }
     if let Some(session) = path.strip_prefix(SESSIONS).and_then(|rest| rest.strip_prefix('/')) {
@@ -141,6 +177,7 @@ async fn route(
     }
     if let Some(host) = path.strip_prefix(HOSTS).and_then(|rest| rest.strip_suffix("/targets")) {
         only(&request, &Method::GET, "GET")?;
+        platform.usage.request(&key)?;
         let host: HostId = host.parse().map_err(|error| bad(format!("{error}")))?;
         deed.host = Some(host.to_string());
         let list = platform.targets(&key, &host).await?;
@@ -185,7 +222,7 @@ fn authorize(platform: &Platform, request: &Request<Incoming>) -> Result<ApiKey,
     let key = scheme_and_key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let current = platform.current();
     let known = key.and_then(|(_, key)| current.settings.policy.find(key.trim()));
-    known.cloned().ok_or_else(|| {
+    known.ok_or_else(|| {
         let message = "no API key, or an unknown one: send Authorization: Bearer KEY";
         Error::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     })
@@ -368,6 +405,87 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
         }
+    }
+
+    /// One key with these lines, and hosts that accept.
+    async fn served(lines: &str) -> Served {
+        Served::with(format!("[[platform.api_key]]\nname = 'me'\nsha256 = 'HASH'\n{lines}\n"), |_, _| {
+            accepted()
+        })
+        .await
+    }
+
+    fn wish_of(user: &str) -> String {
+        json!({ "host": "h1", "target": "t", "user": user }).to_string()
+    }
+
+    #[tokio::test]
+    async fn a_key_speaks_for_the_users_that_it_lists() {
+        let served = served("users = ['alice']").await;
+        for (user, status, code) in [
+            ("me", 201, ""),
+            ("alice", 201, ""),
+            ("root@ceo", 403, "forbidden"),
+            ("a\u{202e}b\u{200b}", 400, "bad_request"),
+        ] {
+            let (got, answer) = served.ask("POST", SESSIONS, "secret", &wish_of(user)).await;
+            assert_eq!(
+                (got, answer["code"].as_str().unwrap_or_default()),
+                (status, code),
+                "{user}: {answer}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_for_one_mode_asks_for_it_also_where_nobody_has() {
+        let modes = Arc::new(Mutex::new(Vec::new()));
+        let heard = modes.clone();
+        let text = "[[platform.api_key]]\nname = 'me'\nsha256 = 'HASH'\nmodes = ['ro']\n";
+        let served = Served::with(text, move |_, payload| {
+            let command: Value = serde_json::from_slice(payload).unwrap();
+            let claims = command["grant"].as_str().unwrap().split('.').nth(1).unwrap().to_owned();
+            heard.lock().unwrap().push(claims);
+            accepted()
+        })
+        .await;
+        assert_eq!(served.ask("POST", SESSIONS, "secret", &wish("h1", "t")).await.0, 201);
+        let rw = r#"{"host":"h1","target":"t","mode":"rw"}"#;
+        let (status, answer) = served.ask("POST", SESSIONS, "secret", rw).await;
+        assert_eq!((status, &answer["code"]), (403, &json!("forbidden")));
+        let modes = modes.lock().unwrap();
+        assert_eq!(modes.len(), 1);
+        use base64::Engine;
+        let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&modes[0]).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&claims).unwrap()["mode"], "ro");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_over_or_used_up_is_told_so() {
+        let over = served("expires = 2020-01-01").await;
+        let (status, answer) = over.ask("POST", SESSIONS, "secret", &wish("h1", "t")).await;
+        assert_eq!((status, &answer["code"]), (401, &json!("key_expired")));
+
+        let slow = served("rate = 1").await;
+        assert_eq!(slow.ask("POST", SESSIONS, "secret", &wish("h1", "t")).await.0, 201);
+        let answer =
+            slow.raw("GET /api/v1/hosts/h1/targets HTTP/1.0\r\nAuthorization: Bearer secret\r\n\r\n").await;
+        assert!(answer.contains(" 429 ") && answer.contains("too_many_requests"), "{answer}");
+        let wait = answer.lines().find_map(|line| line.strip_prefix("retry-after: ")).unwrap();
+        assert!((1..=61).contains(&wait.parse::<u32>().unwrap()), "{wait}");
+        // An end is never held up.
+        assert_eq!(slow.ask("DELETE", &format!("{SESSIONS}/X?host=h1"), "secret", "").await.0, 200);
+
+        let few = served("max_open = 1").await;
+        let open = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let is_open = open.clone();
+        few.platform.looks_at(move |_| is_open.load(std::sync::atomic::Ordering::Relaxed));
+        let ask = || few.ask("POST", SESSIONS, "secret", r#"{"host":"h1","target":"t"}"#);
+        assert_eq!(ask().await.0, 201);
+        let (status, answer) = ask().await;
+        assert_eq!((status, &answer["code"]), (429, &json!("busy")));
+        open.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(ask().await.0, 201);
     }
 
     #[tokio::test]

@@ -33,6 +33,13 @@ pub enum Unanswered {
     Nonsense(String),
 }
 
+impl Unanswered {
+    /// Whether nobody can have heard the question.
+    pub fn was_heard_by_nobody(&self) -> bool {
+        matches!(self, Unanswered::Offline | Unanswered::Nats(_))
+    }
+}
+
 impl Bus {
     /// Connects, and goes on trying in the background.
     ///

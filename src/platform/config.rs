@@ -1,7 +1,7 @@
 //! The `[platform]` section: what is written ([`Raw`]) and what was checked ([`Settings`]).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
@@ -10,11 +10,10 @@ use crate::daemon::nats::{Nats, RawNats};
 use crate::daemon::secret::{Secret, resolve_path};
 use crate::protocol::command::DEFAULT_PREFIX;
 use crate::protocol::grant::MAX_LIFETIME;
-use crate::protocol::host::HostId;
 use crate::protocol::issuers::SigningKey;
-use crate::protocol::token::TokenHash;
 
-use super::policy::{ALL, ApiKey, Policy};
+use super::key::{RawApiKey, remarks};
+use super::policy::Policy;
 
 const AT: &str = "platform";
 
@@ -48,21 +47,6 @@ fn answer_timeout() -> Duration {
 
 fn grant_lifetime() -> Duration {
     Duration::from_secs(30)
-}
-
-fn everything() -> Vec<String> {
-    vec![ALL.into()]
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawApiKey {
-    name: String,
-    sha256: TokenHash,
-    #[serde(default = "everything")]
-    hosts: Vec<String>,
-    #[serde(default = "everything")]
-    targets: Vec<String>,
 }
 
 /// What was checked, and what a platform runs on.
@@ -135,32 +119,20 @@ impl Raw {
                 "nobody could use it: add [[platform.api_key]] (stream-relay keygen api-key prints one)";
             return Err(loaded.error_at(&[AT, "api_key"], why));
         }
-        let mut keys: Vec<ApiKey> = Vec::new();
+        let mut keys = Vec::new();
         for (number, raw) in self.api_key.iter().enumerate() {
-            let wrong =
-                |key: &str, why: &str| loaded.error_at(&[AT, "api_key", &format!("[{number}]"), key], why);
-            if keys.iter().any(|key| key.name == raw.name) {
-                return Err(wrong("name", "another key has this name: the audit could not tell them apart"));
-            }
-            if keys.iter().any(|key| key.sha256 == raw.sha256) {
-                return Err(wrong("sha256", "another entry has this key: only the first would count"));
-            }
-            if let Some(bad) = raw.hosts.iter().find(|host| *host != ALL && host.parse::<HostId>().is_err()) {
-                let why = format!("\"{bad}\" is neither a host id nor \"*\": patterns are not understood");
-                return Err(wrong("hosts", &why));
-            }
-            if let Some(bad) = raw.targets.iter().find(|name| *name != ALL && name.contains('*')) {
-                let why = format!("\"{bad}\" is neither a name nor \"*\": patterns are not understood");
-                return Err(wrong("targets", &why));
-            }
-            keys.push(ApiKey {
-                name: raw.name.clone(),
-                sha256: raw.sha256,
-                hosts: raw.hosts.clone(),
-                targets: raw.targets.clone(),
-            });
+            let at = [AT, "api_key", &format!("[{number}]")];
+            keys.push(raw.check(&keys, loaded, &at)?);
         }
         Ok(Policy::new(keys))
+    }
+}
+
+impl Settings {
+    /// What the owner should know of settings that are accepted all the same.
+    pub fn remarks(&self) -> Vec<String> {
+        let now = SystemTime::now();
+        self.policy.keys().iter().flat_map(|key| remarks(key, now)).collect()
     }
 }
 
@@ -203,25 +175,6 @@ mod tests {
         ] {
             let error = Folder::new().settings(text).unwrap_err().to_string();
             assert!(error.contains(complaint), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_policy_that_would_not_mean_what_it_says_is_refused() {
-        for (second, complaint) in [
-            ("name = 'me'\nsha256 = 'OTHER'", ":8: `platform.api_key[1].name`: another key has this name"),
-            ("name = 'you'\nsha256 = 'HASH'", ":9: `platform.api_key[1].sha256`: another entry"),
-            (
-                "name = 'you'\nsha256 = 'OTHER'\nhosts = ['web*']",
-                ":10: `platform.api_key[1].hosts`: \"web*\"",
-            ),
-            ("name = 'you'\nsha256 = 'OTHER'\nhosts = ['a.b']", "neither a host id nor"),
-            ("name = 'you'\nsha256 = 'OTHER'\ntargets = ['vm-*']", "`platform.api_key[1].targets`: \"vm-*\""),
-            ("name = 'you'\nsha256 = 'abc'", "64 hexadecimal digits"),
-        ] {
-            let text = format!("{GOOD}[[platform.api_key]]\n{second}\n");
-            let error = Folder::new().settings(&text).unwrap_err().to_string();
-            assert!(error.contains(complaint), "{second}: {error}");
         }
     }
 

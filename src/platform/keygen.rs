@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use crate::protocol::host::HostId;
 use crate::protocol::issuers::SigningKey;
-use crate::protocol::token::Token;
+use crate::protocol::name::{WHAT_A_NAME_IS, is_name};
+use crate::protocol::token::{Token, TokenHash};
+
+use super::policy::PREFIX;
 
 /// What to make.
 #[derive(Debug, ClapArgs)]
@@ -33,7 +36,7 @@ enum What {
     },
     /// A key for the platform's API.
     ApiKey {
-        /// Name of its owner, for the audit.
+        /// Name of its owner, for the audit; the key speaks for this name only.
         #[arg(long, default_value = "me")]
         name: String,
     },
@@ -68,13 +71,8 @@ pub fn run(args: &Args, as_json: bool) -> Result<()> {
 fn make(args: &Args) -> Result<Made> {
     match &args.what {
         What::Issuer { kid, out } => issuer(kid, out),
-        What::ApiKey { name } => secret("platform.api_key", "name", name, "your API key"),
-        What::RelayKey { host } => secret(
-            "auth.host_key",
-            "host",
-            host.as_str(),
-            "for the file that the host's relay.key_file names",
-        ),
+        What::ApiKey { name } => api_key(name),
+        What::RelayKey { host } => relay_key(host),
     }
 }
 
@@ -101,17 +99,32 @@ fn issuer(kid: &str, out: &Path) -> Result<Made> {
     })
 }
 
-/// A random secret, and the lines that hold its hash.
-fn secret(table: &str, key: &str, value: &str, holder: &str) -> Result<Made> {
+/// A key that speaks for this name only, and the lines that say so.
+fn api_key(name: &str) -> Result<Made> {
+    if !is_name(name) {
+        bail!("--name is not {WHAT_A_NAME_IS}");
+    }
+    let secret = format!("{PREFIX}{}", Token::generate()?.reveal());
+    let hash = TokenHash::of(secret.as_bytes());
+    let quoted = toml::Value::from(name);
+    Ok(Made {
+        text: format!(
+            "# your API key, shown only once:\n{secret}\n\n# for the relay's configuration:\n\
+             [[platform.api_key]]\nname = {quoted}\nsha256 = \"{hash}\"\nusers = [{quoted}]"
+        ),
+        json: json!({ "secret": secret, "name": name, "sha256": hash, "users": [name] }),
+    })
+}
+
+fn relay_key(host: &HostId) -> Result<Made> {
     let secret = Token::generate()?;
     let (hash, secret) = (secret.hash(), secret.reveal());
     Ok(Made {
         text: format!(
-            "# {holder}, shown only once:\n{secret}\n\n# for the relay's configuration:\n\
-             [[{table}]]\n{key} = {}\nsha256 = \"{hash}\"",
-            toml::Value::from(value)
+            "# for the file that the host's relay.key_file names, shown only once:\n{secret}\n\n\
+             # for the relay's configuration:\n[[auth.host_key]]\nhost = \"{host}\"\nsha256 = \"{hash}\""
         ),
-        json: json!({ "secret": secret, key: value, "sha256": hash }),
+        json: json!({ "secret": secret, "host": host, "sha256": hash }),
     })
 }
 
@@ -130,7 +143,6 @@ mod tests {
 
     use super::*;
     use crate::protocol::issuers::Issuers;
-    use crate::protocol::token::TokenHash;
 
     #[derive(Parser)]
     struct Line {
@@ -171,6 +183,7 @@ mod tests {
             assert!(keygen(&["issuer", "--kid", kid, "--out", "/nowhere"]).is_err(), "{kid}");
         }
         assert!(keygen(&["relay-key", "--host", "a.b"]).is_err());
+        assert!(keygen(&["api-key", "--name", "a\u{202e}b"]).is_err());
     }
 
     #[test]
@@ -181,13 +194,17 @@ mod tests {
         ] {
             let made = keygen(&line).unwrap();
             let (head, toml) = made.text.split_once("configuration:\n").unwrap();
-            let secret = head.lines().find(|line| line.len() == 43).unwrap();
+            let secret = head.lines().find(|line| line.len() >= 43 && !line.starts_with('#')).unwrap();
             let toml: toml::Table = toml::from_str(toml).unwrap();
             let (_, entries) = toml[table].as_table().unwrap().iter().next().unwrap();
             assert_eq!(entries[0][key].as_str().unwrap(), value);
             let hash = entries[0]["sha256"].as_str().unwrap();
             assert_eq!(hash.parse(), Ok(TokenHash::of(secret.as_bytes())));
             assert_eq!((&made.json["secret"], &made.json["sha256"]), (&json!(secret), &json!(hash)));
+            let is_api_key = table == "platform";
+            assert_eq!(secret.starts_with(PREFIX), is_api_key);
+            assert_eq!(entries[0].get("users").is_some(), is_api_key);
+            assert_eq!(made.json.get("users"), is_api_key.then(|| json!([value])).as_ref());
         }
     }
 }

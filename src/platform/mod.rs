@@ -14,13 +14,14 @@ use crate::protocol::command::{Answer, MAX_COMMAND, Refusal, Stop, Subjects, Tar
 use crate::protocol::grant::{Claims, sign, unix};
 use crate::protocol::headers::STREAM_PATH;
 use crate::protocol::host::HostId;
-use crate::protocol::token::Token;
+use crate::protocol::token::{Token, TokenHash};
 
 use bus::{Bus, Unanswered};
 use config::Settings;
 use counts::Counts;
 use journal::{Journal, Opened};
 use policy::ApiKey;
+use usage::{Exceeded, Usage};
 use wish::Wish;
 
 pub mod api;
@@ -30,10 +31,12 @@ mod counts;
 mod deed;
 pub mod inspect;
 mod journal;
+mod key;
 pub mod keygen;
 mod policy;
 #[cfg(test)]
 mod testing;
+mod usage;
 mod wish;
 
 /// The platform.
@@ -41,8 +44,16 @@ pub struct Platform {
     current: RwLock<Arc<Current>>,
     bus: Bus,
     journal: Mutex<Journal>,
+    usage: Usage,
     counts: Counts,
 }
+
+/// Why a key may not.
+const OTHER_TARGET: &str = "this key may not open that";
+const OTHER_USER: &str =
+    "this key may not speak for that user: `users` in its [[platform.api_key]] names those that it may";
+const OTHER_MODE: &str =
+    "this key may not have that mode: `modes` in its [[platform.api_key]] names the one that it may";
 
 /// What a reload replaces.
 struct Current {
@@ -68,8 +79,10 @@ struct Session {
 /// Why something cannot be had.
 #[derive(Debug)]
 enum Denied {
-    /// The key may not.
-    Forbidden,
+    /// The key may not, and why.
+    Forbidden(&'static str),
+    /// The key has had, or has, as much as it may.
+    Exceeded(Exceeded),
     /// No such session, as far as is known here or this key may know.
     UnknownSession,
     /// The wish makes no sense.
@@ -110,6 +123,7 @@ impl Platform {
             current: RwLock::new(Arc::new(Current { settings, relay, host_wait })),
             bus,
             journal: Mutex::default(),
+            usage: Usage::default(),
             counts: Counts::default(),
         })
     }
@@ -125,9 +139,15 @@ impl Platform {
         let old = self.current();
         let needs_restart = settings.nats != old.settings.nats || settings.prefix != old.settings.prefix;
         let (nats, prefix) = (old.settings.nats.clone(), old.settings.prefix.clone());
+        self.usage.keep(settings.policy.keys());
         let current = Current { settings: Settings { nats, prefix, ..settings }, relay, host_wait };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
         needs_restart
+    }
+
+    /// Says how to find out whether the relay has the session of a token, open or parked.
+    pub fn looks_at(&self, is_open: impl Fn(&TokenHash) -> bool + Send + Sync + 'static) {
+        self.usage.looks_at(is_open);
     }
 
     /// Whether sessions can be opened.
@@ -149,29 +169,41 @@ impl Platform {
     /// Opens a session: policy, token, grant, and the host's consent. The wish was checked.
     async fn open(&self, key: &ApiKey, wish: &Wish) -> Result<Session, Denied> {
         if !key.may_open(&wish.host, &wish.target) {
-            return Err(Denied::Forbidden);
+            return Err(Denied::Forbidden(OTHER_TARGET));
         }
+        if wish.user.as_ref().is_some_and(|user| !key.may_speak_for(user)) {
+            return Err(Denied::Forbidden(OTHER_USER));
+        }
+        let mode = key.mode(wish.mode).map_err(|_| Denied::Forbidden(OTHER_MODE))?;
         let current = self.current();
         let token = Token::generate().map_err(|error| Denied::Broken(error.to_string()))?;
         let (id, now) = (ulid::Ulid::generate().to_string(), SystemTime::now());
-        let claims = claims(&current, key, wish, &token, &id, now);
+        let claims = Claims { mode, ..claims(&current, key, wish, &token, &id, now) };
         let command = json!({ "v": VERSION, "grant": sign(&claims, &current.settings.signing_key) });
         if command.to_string().len() > MAX_COMMAND {
             return Err(Denied::BadWish(format!(
                 "a command is at most {MAX_COMMAND} bytes: too much params"
             )));
         }
-        let answer: Answer = self.ask(Subjects::start, &wish.host, &command).await?;
+        let hash = token.hash();
+        let dial = current.settings.grant_lifetime.max(current.settings.answer_timeout);
+        self.usage.ask(key, hash, dial).map_err(Denied::Exceeded)?;
+        let answer: Answer = self.ask(Subjects::start, &wish.host, &command).await.inspect_err(|why| {
+            if why.was_heard_by_nobody() {
+                self.usage.refused(key, &hash);
+            }
+        })?;
         if let Some(refusal) = answer.refusal {
+            self.usage.refused(key, &hash);
             return Err(Denied::Refused(refusal));
         }
         if !answer.ok {
             return Err(Denied::Nonsense("a refusal without a code".into()));
         }
+        self.usage.parked(key, &hash);
         self.journal().note(&id, Opened { host: wish.host.clone(), target: wish.target.clone() });
         let url = format!("{}{STREAM_PATH}{}", current.relay, token.reveal());
-        let fingerprint = token.hash().fingerprint();
-        Ok(Session { id, url, fingerprint, expires: now + current.host_wait })
+        Ok(Session { id, url, fingerprint: hash.fingerprint(), expires: now + current.host_wait })
     }
 
     /// Ends a session. `host` says where it is when it was opened before a restart, or not here.
@@ -196,7 +228,7 @@ impl Platform {
     /// What a host allows, as far as the key may see it.
     async fn targets(&self, key: &ApiKey, host: &HostId) -> Result<TargetList, Denied> {
         if !key.may_see(host) {
-            return Err(Denied::Forbidden);
+            return Err(Denied::Forbidden(OTHER_TARGET));
         }
         let mut list: TargetList = self.ask(Subjects::targets, host, &()).await?;
         list.targets.retain(|target| key.may_open(host, &target.name));

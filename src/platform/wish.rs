@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::host::HostId;
 use crate::protocol::mode::Mode;
-
-/// The longest name of a target or user, in bytes: both stand in log lines.
-const MAX_NAME: usize = 256;
+use crate::protocol::name::{WHAT_A_NAME_IS, is_name};
 
 /// The wish, as it is written. Unknown keys are refused: a misspelt limit must not be ignored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,13 +35,11 @@ impl Wish {
     /// # Errors
     /// What is wrong, for the one who asks.
     pub fn check(&self) -> Result<(), String> {
-        let is_name =
-            |text: &str| !text.is_empty() && text.len() <= MAX_NAME && !text.contains(char::is_control);
         if !is_name(&self.target) {
-            return Err(format!("target is not a name of 1 to {MAX_NAME} bytes"));
+            return Err(format!("target is not {WHAT_A_NAME_IS}"));
         }
         if self.user.as_deref().is_some_and(|user| !is_name(user)) {
-            return Err(format!("user is not a name of 1 to {MAX_NAME} bytes"));
+            return Err(format!("user is not {WHAT_A_NAME_IS}"));
         }
         // Neither could ever open anything.
         if self.max_streams == Some(0) || self.max_seconds == Some(0) {
@@ -66,6 +62,8 @@ mod tests {
             (r#"{"host":"h1","target":"a\nb"}"#.to_owned(), "target"),
             (format!(r#"{{"host":"h1","target":"{}"}}"#, "x".repeat(257)), "target"),
             (r#"{"host":"h1","target":"t","user":"\u0007"}"#.to_owned(), "user"),
+            (r#"{"host":"h1","target":"t","user":"a\u202eb"}"#.to_owned(), "user"),
+            (r#"{"host":"h1","target":"t","user":"root\u200b"}"#.to_owned(), "user"),
             (r#"{"host":"h1","target":"t","max_streams":0}"#.to_owned(), "max_streams"),
             (r#"{"host":"h1","target":"t","max_seconds":0}"#.to_owned(), "max_seconds"),
         ] {

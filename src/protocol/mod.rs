@@ -8,6 +8,7 @@ pub mod headers;
 pub mod host;
 pub mod issuers;
 pub mod mode;
+pub mod name;
 pub mod profile;
 pub mod proof;
 pub mod token;

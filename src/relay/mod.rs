@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::daemon::metrics::Metrics;
 use crate::daemon::tls::ReloadingServer;
+use crate::protocol::token::TokenHash;
 
 use accept::Purpose;
 use config::{Auth, Settings};
@@ -191,6 +192,11 @@ impl Relay {
     /// Streams that are linked now.
     pub fn streams(&self) -> i64 {
         self.metrics.streams.get()
+    }
+
+    /// Whether the session of this token is here: its host parked, or a stream open.
+    pub fn has(&self, token: &TokenHash) -> bool {
+        self.rendezvous.has(token)
     }
 
     /// For the status line: parked hosts, waiting clients, linked streams.

@@ -154,6 +154,11 @@ impl<H> Rendezvous<H> {
             .is_some_and(|live| live.admission.session == session && live.given > 0)
     }
 
+    /// Whether the session of this token is here: its host parked, or a stream open.
+    pub fn has(&self, token: &TokenHash) -> bool {
+        self.lock().sessions.contains_key(token)
+    }
+
     /// Parks a host. A client that already waits gets it at once.
     ///
     /// # Errors

@@ -174,6 +174,8 @@ pub struct World {
     pub relay_config: String,
     pub agent_config: String,
     pub platform_config: String,
+    /// Lines of the platform's one API key.
+    pub key_config: String,
     pub targets: String,
     pub tls: bool,
 }
@@ -208,6 +210,7 @@ impl World {
             relay_config: String::new(),
             agent_config: String::new(),
             platform_config: String::new(),
+            key_config: String::new(),
             targets: String::new(),
             tls: false,
         };
@@ -306,8 +309,9 @@ impl World {
         if !text.contains("mode = 'opaque'") && !text.contains("# no platform") {
             text.push_str(&format!(
                 "[platform]\nsigning_key_file = '{dir}/relay/k1.pem'\nnats.servers = ['{nats}']\n{}\n\
-                 [[platform.api_key]]\nname = 'me'\nsha256 = '{hash}'\n",
-                self.platform_config.replace("DIR", &dir.to_string())
+                 [[platform.api_key]]\nname = 'me'\nsha256 = '{hash}'\n{}",
+                self.platform_config.replace("DIR", &dir.to_string()),
+                self.key_config
             ));
         }
         std::fs::write(self.path("relay/config.toml"), text).unwrap();

@@ -31,6 +31,13 @@ struct Checked {
     platform: Option<platform::config::Settings>,
 }
 
+impl Checked {
+    /// What the owner should know of a configuration that is accepted all the same.
+    fn remarks(&self) -> Vec<String> {
+        self.platform.as_ref().map(platform::config::Settings::remarks).unwrap_or_default()
+    }
+}
+
 fn read(file: &Path) -> Result<Loaded, ConfigError> {
     Loaded::read(file, &[file.with_file_name("config.d")], &[])
 }
@@ -65,14 +72,20 @@ pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
         let result = match &checked {
             Ok(checked) => {
                 let loaded = &checked.loaded;
-                json!({ "ok": true, "files": loaded.files(), "origins": loaded.origins() })
+                json!({
+                    "ok": true, "files": loaded.files(), "origins": loaded.origins(), "remarks": checked.remarks(),
+                })
             }
             Err(error) => json!({ "ok": false, "error": error.to_string() }),
         };
         println!("{result:#}");
     }
-    let Checked { loaded, relay, platform } = checked?;
+    let checked = checked?;
     if !as_json {
+        for remark in checked.remarks() {
+            eprintln!("remark: {remark}");
+        }
+        let Checked { loaded, relay, platform } = checked;
         for file in loaded.files() {
             println!("read {}", file.display());
         }
@@ -123,6 +136,7 @@ async fn run(file: &Path, checked: Checked, passed: Vec<Passed>) -> Result<(), E
     let platform = match platform {
         None => None,
         Some(platform) => {
+            remark(&platform);
             let started = Platform::start(platform, advertised(&settings), settings.host_wait).await;
             Some(Arc::new(started.or_exit(Exit::Config)?))
         }
@@ -133,6 +147,11 @@ async fn run(file: &Path, checked: Checked, passed: Vec<Passed>) -> Result<(), E
         platform.register(metrics.registry("stream_platform"));
     }
     let relay = Relay::new(settings, metrics, api, lifecycle.stopping()).or_exit(Exit::Config)?;
+    if let Some(platform) = &platform {
+        // The relay holds the platform already: not the other way round as well.
+        let relay = Arc::downgrade(&relay);
+        platform.looks_at(move |token| relay.upgrade().is_some_and(|relay| relay.has(token)));
+    }
     let status = Status::new(relay.clone());
     let _watchdog = watchdog(relay.clone(), platform.clone(), status.clone());
     notify::ready(&status.line());
@@ -170,6 +189,13 @@ fn watchdog(
         }
     };
     notify::Watchdog::start(health, move |why| status.unhealthy(why))
+}
+
+/// Says what the owner should know of the platform's settings.
+fn remark(platform: &platform::config::Settings) {
+    for remark in platform.remarks() {
+        warn!("{remark}");
+    }
 }
 
 /// The URL that the platform hands out.
@@ -232,7 +258,10 @@ impl Running {
         let (url, host_wait) = (advertised(&checked.relay), checked.relay.host_wait);
         let relay = self.relay.reload(checked.relay)?;
         let platform = match (&self.platform, checked.platform) {
-            (Some(running), Some(settings)) => running.reload(settings, url, host_wait),
+            (Some(running), Some(settings)) => {
+                remark(&settings);
+                running.reload(settings, url, host_wait)
+            }
             (None, None) => false,
             _ => true,
         };
