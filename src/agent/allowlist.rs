@@ -1,5 +1,5 @@
 //! What the host's owner allows, in charge of everything that is opened: only the allowlist makes a
-//! [`Permit`], and only a permit can be opened.
+//! [`Permit`], only a permit gets a [`Place`], and only a place can be opened.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ pub struct Allowlist(Arc<Mutex<State>>);
 struct State {
     targets: BTreeMap<String, Entry>,
     limit: u32,
-    /// Streams by target, of targets that are gone as well.
+    /// Places taken by target, of targets that are gone as well.
     open: HashMap<String, u32>,
 }
 
@@ -29,7 +29,7 @@ struct Entry {
     revoked: Stop,
 }
 
-/// The right to open one target once. Dropping it gives its place back.
+/// The right to have one target opened. It holds no place: a client may never come.
 #[derive(Debug)]
 pub struct Permit {
     list: Allowlist,
@@ -38,6 +38,10 @@ pub struct Permit {
     mode: Mode,
     revoked: Stop,
 }
+
+/// A linked stream's place among those that may be open at once. Dropping it gives the place back.
+#[derive(Debug)]
+pub struct Place(Permit);
 
 impl Allowlist {
     /// A list of targets, and how many streams there may be at once over all of them.
@@ -71,7 +75,7 @@ impl Allowlist {
         state.limit = limit;
     }
 
-    /// Permits one stream to a target.
+    /// Permits one stream to a target. While linked streams take all places, nothing is permitted.
     ///
     /// # Errors
     /// [`Code::TargetNotAllowed`], [`Code::ParamsNotAllowed`], [`Code::ModeNotAllowed`] or [`Code::Busy`].
@@ -81,8 +85,7 @@ impl Allowlist {
         params: &BTreeMap<String, String>,
         mode: Option<Mode>,
     ) -> Result<Permit, Refusal> {
-        let mut state = self.lock();
-        let total: u32 = state.open.values().sum();
+        let state = self.lock();
         let entry = state.targets.get(name).ok_or_else(|| {
             // Not quoted: the name comes from outside, and the owner's log has it anyway.
             Refusal::new(Code::TargetNotAllowed, "no such target on this host's allowlist")
@@ -95,17 +98,7 @@ impl Allowlist {
         if !target.modes.contains(&mode) {
             return Err(Refusal::new(Code::ModeNotAllowed, format!("target {name} cannot be opened {mode}")));
         }
-        if total >= state.limit {
-            return Err(Refusal::new(Code::Busy, format!("{} streams are open on this host", state.limit)));
-        }
-        let open = state.open.entry(name.to_owned()).or_default();
-        if *open >= target.max_streams {
-            return Err(Refusal::new(
-                Code::Busy,
-                format!("target {name} has {open} streams open, its limit"),
-            ));
-        }
-        *open += 1;
+        state.has_room(&target)?;
         drop(state);
         Ok(Permit { list: self.clone(), target, bound, mode, revoked })
     }
@@ -126,6 +119,23 @@ impl Allowlist {
     }
 }
 
+impl State {
+    /// Whether one more stream may be open.
+    fn has_room(&self, target: &Target) -> Result<(), Refusal> {
+        let total: u32 = self.open.values().sum();
+        if total >= self.limit {
+            let message = format!("{total} streams are open on this host, its limit");
+            return Err(Refusal::new(Code::Busy, message));
+        }
+        let open = self.open.get(&target.name).copied().unwrap_or_default();
+        if open >= target.max_streams {
+            let message = format!("target {} has {open} streams open, its limit", target.name);
+            return Err(Refusal::new(Code::Busy, message));
+        }
+        Ok(())
+    }
+}
+
 impl Entry {
     fn new(target: Target) -> Entry {
         Entry { target: Arc::new(target), revoked: Stop::default() }
@@ -133,12 +143,16 @@ impl Entry {
 }
 
 impl Permit {
-    /// Opens the target.
+    /// Takes a place for a client that is there.
     ///
     /// # Errors
-    /// Those of the target.
-    pub async fn open(&self) -> Result<Opened, OpenError> {
-        self.bound.open(self.mode, None).await
+    /// [`Code::Busy`] when other streams have taken all of them meanwhile.
+    pub fn take_place(self) -> Result<Place, Refusal> {
+        let mut state = self.list.lock();
+        state.has_room(&self.target)?;
+        *state.open.entry(self.target.name.clone()).or_default() += 1;
+        drop(state);
+        Ok(Place(self))
     }
 
     /// The target.
@@ -157,13 +171,29 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Place {
+    /// Opens the target.
+    ///
+    /// # Errors
+    /// Those of the target.
+    pub async fn open(&self) -> Result<Opened, OpenError> {
+        self.0.bound.open(self.0.mode, None).await
+    }
+
+    /// What it was taken with.
+    pub fn permit(&self) -> &Permit {
+        &self.0
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.list.lock();
-        if let Some(open) = state.open.get_mut(&self.target.name) {
+        let Permit { list, target, .. } = &self.0;
+        let mut state = list.lock();
+        if let Some(open) = state.open.get_mut(&target.name) {
             *open -= 1;
             if *open == 0 {
-                state.open.remove(&self.target.name);
+                state.open.remove(&target.name);
             }
         }
     }
@@ -188,6 +218,10 @@ mod tests {
         list.permit(name, &BTreeMap::new(), None).unwrap()
     }
 
+    fn place(list: &Allowlist, name: &str) -> Place {
+        permit(list, name).take_place().unwrap()
+    }
+
     #[test]
     fn only_what_is_listed_in_its_modes_and_without_parameters() {
         let list = list();
@@ -201,26 +235,39 @@ mod tests {
     #[test]
     fn limits_are_held_and_places_come_back() {
         let list = list();
-        let (_a1, a2) = (permit(&list, "a"), permit(&list, "a"));
+        let (_a1, a2) = (place(&list, "a"), place(&list, "a"));
         assert_eq!(code(&list, "a", None), Code::Busy);
-        let _b = permit(&list, "b");
+        let _b = place(&list, "b");
         assert_eq!(code(&list, "b", None), Code::Busy);
         drop(a2);
         assert_eq!(list.open(), 2);
-        permit(&list, "b");
+        place(&list, "b");
+    }
+
+    #[test]
+    fn a_client_that_may_never_come_holds_no_place() {
+        let list = list();
+        let waiting: Vec<_> = (0..10).map(|_| permit(&list, "a")).collect();
+        assert_eq!(list.open(), 0);
+        let taken: Vec<_> = waiting.into_iter().map(Permit::take_place).collect();
+        assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), 2);
+        assert_eq!(taken[2].as_ref().unwrap_err().code, Code::Busy);
+        assert_eq!(list.open(), 2);
+        drop(taken);
+        assert_eq!(list.open(), 0);
     }
 
     #[test]
     fn a_new_list_ends_what_is_gone_or_changed_and_nothing_else() {
         let list = list();
-        let (a, b) = (permit(&list, "a"), permit(&list, "b"));
+        let (a, b) = (place(&list, "a"), permit(&list, "b"));
         let a_same = target_named("a", "kind = 'tcp'\naddress = '127.0.0.1:1'\nmax_streams = 2");
         list.replace(vec![a_same], 3);
-        assert!(a.revoked().why().is_none());
+        assert!(a.permit().revoked().why().is_none());
         assert!(b.revoked().why().unwrap().reason.contains("removed"));
         let a_other = target_named("a", "kind = 'tcp'\naddress = '127.0.0.1:2'");
         list.replace(vec![a_other], 3);
-        assert!(a.revoked().why().unwrap().reason.contains("changed"));
+        assert!(a.permit().revoked().why().unwrap().reason.contains("changed"));
         drop((a, b));
         assert_eq!(list.open(), 0);
     }

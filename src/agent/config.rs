@@ -88,6 +88,7 @@ enum Mode {
 #[serde(deny_unknown_fields, default)]
 struct RawLimits {
     streams: u32,
+    unused: Option<usize>,
     #[serde(with = "humantime_serde")]
     session: Duration,
     #[serde(with = "humantime_serde")]
@@ -103,6 +104,7 @@ impl Default for RawLimits {
         let leg = Limits::default();
         RawLimits {
             streams: 64,
+            unused: None,
             session: Duration::from_secs(12 * 3600),
             ping_interval: leg.ping_interval,
             write_stall: leg.write_stall,
@@ -134,6 +136,8 @@ pub struct Settings {
     pub leg: Limits,
     /// Streams at once, over all targets.
     pub streams: u32,
+    /// Sessions at once whose URL nobody has used yet.
+    pub unused: usize,
     /// Hard end of every session.
     pub session: Duration,
     /// How long open streams may go on when stopping.
@@ -234,6 +238,9 @@ impl Raw {
         if limits.streams == 0 {
             return Err(wrong(&["limits", "streams"], "must be at least 1"));
         }
+        if limits.unused == Some(0) {
+            return Err(wrong(&["limits", "unused"], "must be at least 1: no URL could be used then"));
+        }
         let mut targets = Vec::new();
         for (name, raw) in &self.target {
             let checked = Target::from_table(name, raw.clone());
@@ -271,6 +278,7 @@ impl Raw {
                 ..Limits::default()
             },
             streams: limits.streams,
+            unused: limits.unused.unwrap_or(limits.streams as usize),
             session: limits.session,
             drain_timeout: limits.drain_timeout,
             targets,
@@ -476,7 +484,8 @@ mod tests {
     #[test]
     fn what_kinds_are_by_default_is_documented() {
         let document = targets_document();
-        let table = document.split_once("| kind | modes | streams | profile |\n").unwrap().1;
+        let table =
+            document.split_once("| kind | modes | streams at once | of one session | profile |\n").unwrap().1;
         let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
         let mut documented = BTreeMap::new();
         for row in rows {
@@ -486,8 +495,18 @@ mod tests {
             documented.extend(kinds.split(',').map(|kind| (kind.trim().to_owned(), facts.clone())));
         }
         let mut coded = BTreeMap::new();
-        for (name, mut table) in examples() {
-            ["modes", "max_streams", "profile"].iter().for_each(|key| drop(table.remove(*key)));
+        let with_either_display = |(name, table): (String, toml::Table)| {
+            let displays: &[&str] = if table.contains_key("display") { &["spice", "vnc"] } else { &[""] };
+            let tables = displays.iter().map(|display| match *display {
+                "" => table.clone(),
+                display => [table.clone(), toml::toml! { display = display }].into_iter().flatten().collect(),
+            });
+            tables.map(|table| (name.clone(), table)).collect::<Vec<_>>()
+        };
+        for (name, mut table) in examples().into_iter().flat_map(with_either_display) {
+            ["modes", "max_streams", "session_streams", "profile"]
+                .iter()
+                .for_each(|key| drop(table.remove(*key)));
             let target = Target::from_table(&name, table.clone()).unwrap();
             let default = target.modes[0].to_string();
             let mut modes = vec![default.clone()];
@@ -497,12 +516,16 @@ mod tests {
                     modes.push(mode.to_owned());
                 }
             }
-            let kind = match table.get("action").and_then(toml::Value::as_str) {
-                Some("logs") => "container for logs".to_owned(),
-                _ => target.kind_name().to_owned(),
+            let word = |key| table.get(key).and_then(toml::Value::as_str);
+            let kind = match (target.kind_name(), word("action"), word("display")) {
+                (kind, Some("logs"), _) => format!("{kind} for logs"),
+                (kind, _, Some(display)) => format!("{kind} for {display}"),
+                (kind, ..) => kind.to_owned(),
             };
             let profile = target.profile.label().to_owned();
-            coded.insert(kind, vec![modes.join(", "), target.max_streams.to_string(), profile]);
+            let streams = [target.max_streams, target.session_streams].map(|streams| streams.to_string());
+            let [at_once, of_session] = streams;
+            coded.insert(kind, vec![modes.join(", "), at_once, of_session, profile]);
         }
         assert_eq!(documented, coded);
     }
@@ -547,8 +570,8 @@ mod tests {
         assert_eq!(format!("{:?}", settings.leg), format!("{:?}", least.leg));
         assert_eq!(settings.prefix, least.prefix);
         assert_eq!(
-            (settings.streams, settings.session, settings.drain_timeout),
-            (least.streams, least.session, least.drain_timeout)
+            (settings.streams, settings.unused, settings.session, settings.drain_timeout),
+            (least.streams, least.unused, least.session, least.drain_timeout)
         );
         // And the keys that were left out above are known, too.
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
@@ -586,6 +609,7 @@ mod tests {
             ("[target.x]\nkind = 'tcp'\nadress = 'a:1'", "address"),
             ("[target.x]\nkind = 'file'\npath = 'x'", "not an absolute path"),
             ("[limits]\nstreams = 0", "at least 1"),
+            ("[limits]\nunused = 0", "at least 1"),
             ("host_id = 'a.b'", "host id"),
         ];
         for (toml, expected) in cases {

@@ -136,7 +136,8 @@ impl Agent {
         let permit = self.allowlist.permit(&order.target, &order.params, order.mode)?;
         // Not before: a value that breaks a rule is repeated nowhere.
         record.params = order.params.clone();
-        let session = self.sessions.begin(&order.session, order.remember)?;
+        let user = order.user.as_deref();
+        let session = self.sessions.begin(&order.session, user, order.remember, settings.unused)?;
         Parked::dial(self, (order, ticket), session, permit).await
     }
 

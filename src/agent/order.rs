@@ -2,9 +2,10 @@
 //! Everything in an order has been verified; nothing has been opened yet.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::daemon::audit::{Event, Record};
 use crate::link::dial::Address;
@@ -54,15 +55,49 @@ pub struct Ticket {
     /// The relay.
     pub relay: Address,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the relay gave with its first answer: spares show it.
+    secret: OnceLock<HeaderValue>,
+}
+
+/// What the host allows a session, as its dials say.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Streams of the session.
+    pub streams: u32,
+    /// What the owner tuned the target for.
+    pub profile: Profile,
+    /// Whether a client that can show nothing may be known by its address.
+    pub same_address: bool,
 }
 
 impl Ticket {
-    /// The headers of a dial; `max_streams` is what the host allows, `profile` what its owner tuned the target for.
-    pub fn headers(&self, max_streams: u32, profile: Profile) -> Vec<(HeaderName, HeaderValue)> {
+    fn new(relay: Address, headers: Vec<(HeaderName, HeaderValue)>) -> Ticket {
+        Ticket { relay, headers, secret: OnceLock::new() }
+    }
+
+    /// The headers of a dial.
+    pub fn headers(&self, terms: Terms) -> Vec<(HeaderName, HeaderValue)> {
+        let name = HeaderName::from_static;
+        let yes = || HeaderValue::from_static(headers::YES);
+        let secret = self.secret.get().cloned().unwrap_or_else(yes);
         let mut headers = self.headers.clone();
-        headers.push((HeaderName::from_static(headers::PROFILE), HeaderValue::from_static(profile.label())));
-        headers.push((HeaderName::from_static(headers::MAX_STREAMS), HeaderValue::from(max_streams)));
+        headers.push((name(headers::PROFILE), HeaderValue::from_static(terms.profile.label())));
+        headers.push((name(headers::MAX_STREAMS), HeaderValue::from(terms.streams)));
+        headers.push((name(headers::SESSION_SECRET), secret));
+        if terms.same_address && terms.streams > 1 {
+            headers.push((name(headers::SAME_ADDRESS), yes()));
+        }
         headers
+    }
+
+    /// Keeps what the answer to the first dial gives. A relay of before 0.2.0 gives nothing.
+    pub fn learn(&self, answer: &HeaderMap) {
+        if let Some(secret) = answer.get(headers::SESSION_SECRET) {
+            let mut secret = secret.clone();
+            secret.set_sensitive(true);
+            // Only the first counts.
+            let _ = self.secret.set(secret);
+        }
     }
 }
 
@@ -130,7 +165,7 @@ fn signed(
             "the grant asks for the host's key: set auth.host_key_file",
         ));
     }
-    let ticket = Ticket { relay: relay(&claims.relay, settings)?, headers };
+    let ticket = Ticket::new(relay(&claims.relay, settings)?, headers);
     let order = Order {
         session: claims.sid.clone(),
         target: claims.target.clone(),
@@ -165,7 +200,7 @@ fn opaque(
     if let Some(seconds) = start.max_seconds {
         headers.push((HeaderName::from_static(headers::MAX_SECONDS), HeaderValue::from(seconds)));
     }
-    let ticket = Ticket { relay: relay(&start.relay, settings)?, headers };
+    let ticket = Ticket::new(relay(&start.relay, settings)?, headers);
     let order = Order {
         session: token.session(),
         target: start.target,

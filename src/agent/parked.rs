@@ -17,11 +17,10 @@ use crate::link::socket::Socket;
 use crate::protocol::command::{Code, Refusal};
 use crate::protocol::control::FromRelay;
 use crate::protocol::end::{Closing, End};
-use crate::protocol::profile::Profile;
 
 use super::Agent;
-use super::allowlist::Permit;
-use super::order::{Order, Ticket};
+use super::allowlist::{Permit, Place};
+use super::order::{Order, Terms, Ticket};
 use super::sessions::Session;
 use super::stream::{Linked, Stream};
 
@@ -30,6 +29,9 @@ const SPARE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What one try to dial has at least: a grant may come a moment before its end.
 const LEAST: Duration = Duration::from_secs(1);
+
+/// What a client hears that comes while other streams have all places.
+const NO_PLACE: &str = "all places are taken: try again when another stream has ended";
 
 /// An order that was accepted and is parked at its relay.
 pub struct Parked {
@@ -44,8 +46,7 @@ struct Accepted {
     order: Arc<Order>,
     ticket: Ticket,
     session: Session,
-    max_streams: u32,
-    profile: Profile,
+    terms: Terms,
 }
 
 impl Parked {
@@ -59,13 +60,20 @@ impl Parked {
         session: Session,
         permit: Permit,
     ) -> Result<Parked, Refusal> {
-        let most = permit.target().max_streams;
-        let max_streams = order.max_streams.map_or(most, |wanted| wanted.clamp(1, most));
-        let profile = permit.target().profile;
+        let target = permit.target();
+        let most = target.session_streams;
+        let streams = order.max_streams.map_or(most, |wanted| wanted.clamp(1, most));
+        let terms = Terms { streams, profile: target.profile, same_address: target.same_address };
         let deadline = order.deadline;
         let order = Arc::new(order);
-        let accepted = Accepted { agent: agent.clone(), order, ticket, session, max_streams, profile };
-        let leg = accepted.dial(deadline).await?;
+        let accepted = Accepted { agent: agent.clone(), order, ticket, session, terms };
+        let leg = tokio::select! {
+            leg = accepted.dial(deadline) => leg?,
+            why = accepted.session.stop().wait() => {
+                let message = format!("the session ended before the relay was reached: {}", why.reason);
+                return Err(Refusal::new(Code::NoSession, message));
+            }
+        };
         Ok(Parked { accepted, permit, leg })
     }
 
@@ -80,15 +88,18 @@ impl Parked {
         };
         // What happens once is boxed: thousands of these wait for their only stream to end.
         let (linked, leg) = match Box::pin(wait_for_client(leg, unwanted)).await {
-            Ok(linked) => linked,
+            Ok(client) => client,
             Err(closing) => {
                 return accepted.refused(&closing, "no stream came about", accepted.order.params.clone());
             }
         };
         let ours = accepted.agent.settings().session;
         let until = Instant::now() + accepted.order.max_time.map_or(ours, |asked| asked.min(ours));
+        accepted.session.is_used();
         let mut streams = JoinSet::new();
-        streams.spawn(accepted.stream(permit, linked, until).run(leg));
+        if !accepted.admit(Ok(permit), linked, leg, until, &mut streams) {
+            return;
+        }
         Box::pin(accepted.spares(&mut streams, until)).await;
         drop(accepted.ticket);
         all_ended(&mut streams).await;
@@ -98,7 +109,7 @@ impl Parked {
 impl Accepted {
     /// Parks a spare as soon as a stream is linked, until the session has all that it may have.
     async fn spares(&self, streams: &mut JoinSet<()>, until: Instant) {
-        for _ in 1..self.max_streams {
+        for _ in 1..self.terms.streams {
             if self.agent.stopping.is_cancelled() {
                 return;
             }
@@ -117,31 +128,46 @@ impl Accepted {
                 }
             };
             let Ok((linked, leg)) = wait_for_client(spare, unwanted).await else { return };
-            // A spare holds no place on the allowlist until there is a client for it.
-            match self.agent.allowlist.permit(&self.order.target, &self.order.params, self.order.mode) {
-                Ok(permit) => {
-                    streams.spawn(self.stream(permit, linked, until).run(leg));
-                }
-                Err(refusal) => {
-                    let end = if refusal.code == Code::Busy { End::TooMany } else { End::NotAllowed };
-                    // A reload may have brought rules that the parameters break: then they are not repeated.
-                    let params = match refusal.code {
-                        Code::ParamsNotAllowed | Code::TargetNotAllowed => BTreeMap::new(),
-                        _ => self.order.params.clone(),
-                    };
-                    let closing = Closing::new(end, refusal.message);
-                    self.refused(&closing, "no place for another stream", params);
-                    self.agent.tasks.spawn(leg.finish(Farewell::Say(closing)));
-                }
-            }
+            let permit = self.agent.allowlist.permit(&self.order.target, &self.order.params, self.order.mode);
+            self.admit(permit, linked, leg, until, streams);
         }
     }
 
-    fn stream(&self, permit: Permit, linked: Linked, until: Instant) -> Stream {
+    /// Gives a client that has come its place, and begins its stream; else the client is told, and false.
+    fn admit(
+        &self,
+        permit: Result<Permit, Refusal>,
+        linked: Linked,
+        leg: Leg<Socket>,
+        until: Instant,
+        streams: &mut JoinSet<()>,
+    ) -> bool {
+        let refusal = match permit.and_then(Permit::take_place) {
+            Ok(place) => {
+                streams.spawn(self.stream(place, linked, until).run(leg));
+                return true;
+            }
+            Err(refusal) => refusal,
+        };
+        let (end, words) = match refusal.code {
+            Code::Busy => (End::TooMany, NO_PLACE),
+            _ => (End::NotAllowed, End::NotAllowed.reason()),
+        };
+        // A reload may have brought rules that the parameters break: then they are not repeated.
+        let params = match refusal.code {
+            Code::ParamsNotAllowed | Code::TargetNotAllowed => BTreeMap::new(),
+            _ => self.order.params.clone(),
+        };
+        self.refused(&Closing::new(end, refusal.message), "no place for a client that came", params);
+        self.agent.tasks.spawn(leg.finish(Farewell::Say(Closing::new(end, words))));
+        false
+    }
+
+    fn stream(&self, place: Place, linked: Linked, until: Instant) -> Stream {
         Stream {
             agent: self.agent.clone(),
             order: self.order.clone(),
-            permit,
+            place,
             stop: self.session.stop().clone(),
             until,
             linked,
@@ -167,14 +193,17 @@ impl Accepted {
 
     async fn dial(&self, deadline: SystemTime) -> Result<Leg<Socket>, Refusal> {
         let order = &self.order;
-        let headers = self.ticket.headers(self.max_streams, self.profile);
         let dialer = self.agent.dialer();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
         loop {
             // A proxy or relay that says nothing must not keep the platform waiting for longer than it asked.
             let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().max(LEAST);
+            let headers = self.ticket.headers(self.terms);
             let error = match timeout(left, dialer.dial(&self.ticket.relay, &headers, Text::Messages)).await {
-                Ok(Ok(dialled)) => return Ok(dialled.leg.suit(self.profile)),
+                Ok(Ok(dialled)) => {
+                    self.ticket.learn(&dialled.headers);
+                    return Ok(dialled.leg.suit(self.terms.profile));
+                }
                 Ok(Err(error)) => error,
                 Err(_) => DialError::Reach(format!("the relay gave no answer within {} s", left.as_secs())),
             };

@@ -16,7 +16,7 @@ use crate::protocol::control::{FromClient, FromHost, to_text};
 use crate::protocol::end::{Closing, End};
 
 use super::Agent;
-use super::allowlist::Permit;
+use super::allowlist::Place;
 use super::order::Order;
 use super::stop::Stop;
 use super::target::{Ask, Opened, Process, Window};
@@ -43,8 +43,8 @@ pub struct Stream {
     pub agent: Arc<Agent>,
     /// What was asked for.
     pub order: Arc<Order>,
-    /// The right to open the target.
-    pub permit: Permit,
+    /// The right to open the target, now.
+    pub place: Place,
     /// Ends the session.
     pub stop: Stop,
     /// When the session's time is over.
@@ -106,7 +106,7 @@ impl Stream {
         let opened = tokio::select! {
             biased;
             why = self.ended() => Err((why.clone(), Farewell::Say(why))),
-            opened = leg.attend(self.permit.open()) => match opened {
+            opened = leg.attend(self.place.open()) => match opened {
                 Ok(Ok(opened)) => Ok(opened),
                 // The owner's record has the details: addresses are not for clients.
                 Ok(Err(error)) => {
@@ -133,7 +133,7 @@ impl Stream {
     async fn ended(&self) -> Closing {
         tokio::select! {
             why = self.stop.wait() => why,
-            why = self.permit.revoked().wait() => why,
+            why = self.place.permit().revoked().wait() => why,
             () = sleep_until(self.until) => Closing::new(End::SessionEnded, "the session's time is over"),
         }
     }
@@ -142,7 +142,7 @@ impl Stream {
         Record {
             stream: Some(self.linked.stream),
             peer: Some(self.linked.peer.clone()),
-            mode: Some(self.permit.mode()),
+            mode: Some(self.place.permit().mode()),
             params: self.order.params.clone(),
             ..self.order.record(event, &self.agent.settings().host)
         }

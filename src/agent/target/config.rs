@@ -12,7 +12,7 @@ use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::Target;
 use super::all::Kind;
-use super::kind::Settings;
+use super::kind::{Connections, Settings};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -62,6 +62,7 @@ struct Common {
     title: Option<String>,
     modes: Option<Vec<Mode>>,
     max_streams: Option<u32>,
+    session_streams: Option<u32>,
     #[serde(default, with = "humantime_serde")]
     open_timeout: Option<Duration>,
     profile: Option<Profile>,
@@ -73,6 +74,7 @@ pub(super) struct Limits {
     modes: &'static [Mode],
     streams: u32,
     most_streams: u32,
+    connections: Connections,
     profile: Profile,
 }
 
@@ -88,11 +90,15 @@ impl Target {
             let known = Kind::NAMES;
             TargetConfigError::at("kind", unknown("kind", &common.kind, known, known))
         })??;
+        let max_streams = check_max_streams(common.max_streams, &limits, kind.name())?;
+        let session_streams = check_session_streams(&common, &limits, max_streams)?;
         Ok(Target {
             name: name.to_owned(),
             title: common.title,
             modes: check_modes(common.modes, &limits, kind.name())?,
-            max_streams: check_max_streams(common.max_streams, &limits, kind.name())?,
+            max_streams,
+            session_streams,
+            same_address: limits.connections != Connections::One,
             open_timeout: check_open_timeout(common.open_timeout)?,
             profile: common.profile.unwrap_or(limits.profile),
             kind,
@@ -112,6 +118,7 @@ pub(super) fn read<S: Settings>(table: toml::Table) -> Result<(S, Limits), Targe
         modes: settings.modes(),
         streams: S::MAX_STREAMS,
         most_streams: S::MOST_STREAMS,
+        connections: settings.connections(),
         profile: settings.profile(),
     };
     Ok((settings, limits))
@@ -191,6 +198,23 @@ fn check_max_streams(streams: Option<u32>, limits: &Limits, kind: &str) -> Resul
             format!("must be 1 for kind {kind}: two readers would each get a part of the bytes"),
         )),
         most => Err(TargetConfigError::at("max_streams", format!("must be from 1 to {most}"))),
+    }
+}
+
+fn check_session_streams(
+    common: &Common,
+    limits: &Limits,
+    max_streams: u32,
+) -> Result<u32, TargetConfigError> {
+    match (common.session_streams, limits.connections) {
+        (Some(streams), _) if (1..=max_streams).contains(&streams) => Ok(streams),
+        (Some(_), _) => Err(TargetConfigError::at(
+            "session_streams",
+            format!("must be from 1 to {max_streams}, the target's max_streams"),
+        )),
+        (None, Connections::One) => Ok(1),
+        (None, Connections::Several) => Ok(max_streams),
+        (None, Connections::Unknown) => Ok(common.max_streams.unwrap_or(1)),
     }
 }
 
@@ -315,6 +339,27 @@ mod tests {
     }
 
     #[test]
+    fn a_session_has_one_stream_unless_the_protocol_or_the_owner_wants_more() {
+        let qmp = "kind = 'qmp'\npath = '/run/a'\n";
+        for (text, streams, same_address) in [
+            ("kind = 'exec'\nargv = ['/bin/sh']\npty = true\nmax_streams = 4", 1, false),
+            ("kind = 'exec'\nargv = ['/bin/sh']\nsession_streams = 2", 2, false),
+            ("kind = 'serial'\npath = '/dev/ttyS0'", 1, false),
+            ("kind = 'file'\npath = '/a'\nmax_streams = 100", 1, false),
+            ("kind = 'tcp'\naddress = '127.0.0.1:22'", 1, true),
+            ("kind = 'unix'\npath = '/run/a'\nmax_streams = 8", 8, true),
+            ("kind = 'tcp'\naddress = '127.0.0.1:22'\nmax_streams = 50\nsession_streams = 1", 1, true),
+            (&format!("{qmp}display = 'spice'"), 8, true),
+            (&format!("{qmp}display = 'vnc'\nmax_streams = 20"), 1, false),
+            ("kind = 'libvirt'\ndomains = ['a']", 8, true),
+            ("kind = 'libvirt'\ndomains = ['a']\ndisplay = 'vnc'", 1, false),
+        ] {
+            let target = target(text).unwrap();
+            assert_eq!((target.session_streams, target.same_address), (streams, same_address), "{text}");
+        }
+    }
+
+    #[test]
     fn what_the_owner_writes_is_taken() {
         let text = "kind = 'unix'\npath = '/run/a'\ntitle = 'Screen'\nmodes = ['ro', 'rw']\n\
                     max_streams = 2\nopen_timeout = '1s 500ms'";
@@ -358,6 +403,8 @@ mod tests {
             ("kind = 'unix'\npath = '/x'\nmodes = ['rwx']", "modes", "unknown variant"),
             ("kind = 'unix'\npath = '/x'\nmax_streams = 0", "max_streams", "from 1"),
             ("kind = 'fifo'\npath = '/x'\nmax_streams = 2", "max_streams", "must be 1"),
+            ("kind = 'unix'\npath = '/x'\nsession_streams = 9", "session_streams", "from 1 to 8"),
+            ("kind = 'unix'\npath = '/x'\nsession_streams = 0", "session_streams", "from 1"),
             ("kind = 'unix'\npath = '/x'\nopen_timeout = '0s'", "open_timeout", "longer"),
             ("kind = 'unix'\npath = '/x'\nopen_timeout = 'soon'", "open_timeout", "expected"),
             ("kind = 'exec'\nargv = []", "argv", "empty"),

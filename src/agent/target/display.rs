@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::kind::Connections;
+
 /// A protocol that a display speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,6 +21,13 @@ impl Display {
         match self {
             Display::Spice => "spice",
             Display::Vnc => "vnc",
+        }
+    }
+
+    pub(super) fn connections(self) -> Connections {
+        match self {
+            Display::Spice => Connections::Several,
+            Display::Vnc => Connections::One,
         }
     }
 

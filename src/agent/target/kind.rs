@@ -9,6 +9,18 @@ use super::sandbox::Wants;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
+/// How many connections a client of a target opens, as far as its kind tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connections {
+    /// One: a terminal, a log, a VNC screen.
+    One,
+    /// SPICE: one for each channel, and they belong together.
+    Several,
+    /// Any protocol may be behind it. More than one are the owner's choice: `session_streams`, or `max_streams`
+    /// where it is written.
+    Unknown,
+}
+
 /// Checked settings of one kind, and how a target with these settings is opened.
 pub(super) trait Settings: Sized {
     /// The word that stands as `kind` in the configuration.
@@ -29,6 +41,11 @@ pub(super) trait Settings: Sized {
     /// What its streams are tuned for where the owner does not say.
     fn profile(&self) -> Profile {
         Self::PROFILE
+    }
+
+    /// How many connections a client opens.
+    fn connections(&self) -> Connections {
+        Connections::One
     }
 
     /// What the target can be opened for; the first is the default.

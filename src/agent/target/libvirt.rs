@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::config::{TargetConfigError, without_nul};
 use super::display::Display;
-use super::kind::{Open, Settings};
+use super::kind::{Connections, Open, Settings};
 use super::names::Names;
 use super::opened::{OpenError, Opened, Opening};
 use super::params::{ParamError, Params};
@@ -70,6 +70,10 @@ impl Settings for Libvirt {
         let uuids = uuids.transpose().map_err(|message| wrong("uuids", message))?;
         let client = Client { socket, uri, uuids, display: raw.display, skip_auth: raw.skip_auth };
         Ok(Libvirt { domains: raw.domains, client })
+    }
+
+    fn connections(&self) -> Connections {
+        self.client.display.map_or(Connections::Several, Display::connections)
     }
 
     fn modes(&self) -> &'static [Mode] {

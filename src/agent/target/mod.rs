@@ -55,8 +55,12 @@ pub struct Target {
     pub title: Option<String>,
     /// What may be granted; never empty, the first is the default.
     pub modes: Vec<Mode>,
-    /// Streams at once, by all sessions together and so also by one of them.
+    /// Streams at once, by all sessions together.
     pub max_streams: u32,
+    /// Streams of one session in all.
+    pub session_streams: u32,
+    /// Whether later clients of a session that can show nothing may be known by their address.
+    pub same_address: bool,
     /// How long opening may take.
     pub open_timeout: Duration,
     /// What its streams are tuned for.

@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use super::access::{Need, explain};
 use super::config::TargetConfigError;
 use super::display::Display;
-use super::kind::{Open, Settings};
+use super::kind::{Connections, Open, Settings};
 use super::libvirt::Uuid;
 use super::opened::{OpenError, Opened, Opening, blocking};
 use super::params::{ParamError, Params};
@@ -67,6 +67,10 @@ impl Settings for Qmp {
             uuid: uuid.map_err(|message: String| TargetConfigError::at("uuid", message))?,
             skip_auth: raw.skip_auth,
         })
+    }
+
+    fn connections(&self) -> Connections {
+        self.display.connections()
     }
 
     fn modes(&self) -> &'static [Mode] {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::net::{TcpStream, lookup_host};
 
 use super::config::TargetConfigError;
-use super::kind::{Open, Settings};
+use super::kind::{Connections, Open, Settings};
 use super::opened::{OpenError, Opened, Opening};
 use super::params::{ParamError, Params};
 use super::sandbox::Wants;
@@ -55,6 +55,10 @@ impl Settings for Tcp {
             Ok(literal) if !allow_remote && !is_loopback(literal) => wrong(not_loopback(literal)),
             _ => Ok(Tcp { address, allow_remote }),
         }
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::Unknown
     }
 
     fn modes(&self) -> &'static [Mode] {

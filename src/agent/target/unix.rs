@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 
 use super::access::{Need, explain};
 use super::config::{TargetConfigError, absolute_file};
-use super::kind::{Open, Settings};
+use super::kind::{Connections, Open, Settings};
 use super::opened::{OpenError, Opened, Opening, blocking};
 use super::params::{ParamError, Params};
 use super::sandbox::Wants;
@@ -46,6 +46,10 @@ impl Settings for Unix {
 
     fn check(raw: Raw) -> Result<Unix, TargetConfigError> {
         Ok(Unix { path: socket_path("path", raw.path)? })
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::Unknown
     }
 
     fn modes(&self) -> &'static [Mode] {
