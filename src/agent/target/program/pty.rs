@@ -1,12 +1,13 @@
 //! The master side of a pseudo-terminal (pty(7)).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use nix::fcntl::OFlag;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr};
@@ -59,14 +60,57 @@ impl Pty {
         tcgetpgrp(self.0.get_ref()).ok().filter(|group| group.as_raw() > 0)
     }
 
-    /// What says "end of input" to the program, when `is_line_begun` tells whether the last thing
-    /// typed was not a line's end.
-    pub(super) fn end_of_input(&self, is_line_begun: bool) -> Vec<u8> {
-        let Ok(settings) = tcgetattr(self.0.get_ref()) else { return vec![DEFAULT_EOF] };
-        let end = settings.control_chars[SpecialCharacterIndices::VEOF as usize];
-        // In the middle of a line the first one only hands over what was typed (termios(3)).
-        let is_by_lines = settings.local_flags.contains(LocalFlags::ICANON);
-        vec![end; if is_by_lines && is_line_begun { 2 } else { 1 }]
+    /// The same terminal for one who must not keep it open.
+    pub(super) fn downgrade(&self) -> WeakPty {
+        WeakPty(Arc::downgrade(&self.0))
+    }
+
+    /// How the programs on the terminal read it now; `None` when it is gone.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let settings = tcgetattr(self.0.get_ref()).ok()?;
+        let end_key = match settings.control_chars[SpecialCharacterIndices::VEOF as usize] {
+            0 => DEFAULT_EOF,
+            key => key,
+        };
+        let by_lines = settings.local_flags.contains(LocalFlags::ICANON);
+        Some(Reading { by_lines, end_key, has_unread: self.has_unread().unwrap_or(true) })
+    }
+
+    /// Whether a program that reads the terminal would get something at once. Only the slave's side knows.
+    fn has_unread(&self) -> io::Result<bool> {
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        // SAFETY: the master is open, and TIOCGPTPEER takes flags and gives a new descriptor (TIOCGPTPEER(2const)),
+        // which has no other owner.
+        #[allow(unsafe_code)]
+        let slave = unsafe {
+            let fd = libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCGPTPEER, flags.bits());
+            OwnedFd::from_raw_fd(nix::errno::Errno::result(fd)?)
+        };
+        Ok(poll(&mut [PollFd::new(slave.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0)
+    }
+
+    /// Types one key; `false` when there is no room for it now.
+    pub(super) fn type_key(&self, key: u8) -> bool {
+        nix::unistd::write(self.0.get_ref(), &[key]).is_ok()
+    }
+}
+
+/// How a terminal is read.
+pub(super) struct Reading {
+    /// By whole lines (canonical mode of termios(3)), where the end key has its meaning in the kernel.
+    pub(super) by_lines: bool,
+    /// The key that ends the input.
+    pub(super) end_key: u8,
+    /// Something was typed that no program has read yet, an end of input included.
+    pub(super) has_unread: bool,
+}
+
+/// A terminal that closes when nobody else has it open.
+pub(super) struct WeakPty(Weak<AsyncFd<OwnedFd>>);
+
+impl WeakPty {
+    pub(super) fn upgrade(&self) -> Option<Pty> {
+        self.0.upgrade().map(Pty)
     }
 }
 

@@ -179,6 +179,28 @@ async fn shutting_down_ends_the_input_of_a_terminal() {
     }
 }
 
+/// A shell that reads key by key, and was not ready, or was at work, when the input ended.
+#[tokio::test]
+async fn a_shell_that_takes_over_the_terminal_later_still_learns_of_the_end() {
+    for (text, answer) in [
+        ("", ""),
+        ("echo a$((1+1))a\n", "a2a"),
+        ("echo a$((1+1))a", "a2a"),
+        ("sleep 0.2; echo a$((1+1))a\n", "a2a"),
+        ("cat; echo a$((1+1))a\n", "a2a"),
+        ("IGNOREEOF=3\n", ""),
+    ] {
+        let start = ["/bin/sh", "-c", "sleep 0.2; exec /bin/bash --norc"];
+        let mut opened = open(Mode::Rw, &start, "pty = true").await;
+        let mut input = opened.input.take().unwrap();
+        input.write_all(text.as_bytes()).await.unwrap();
+        in_time(input.shutdown()).await.unwrap();
+        let said = everything(&mut opened.output).await;
+        assert!(said.contains(answer), "{text:?}: {said:?}");
+        exit(&mut opened).await;
+    }
+}
+
 #[tokio::test]
 async fn dropping_ends_the_whole_group() {
     for more in ["", "pty = true"] {
