@@ -21,6 +21,7 @@ use stream::link::reader::{Event, Reader, Sizes, Text};
 use stream::link::socket::Socket;
 use stream::link::upgrade;
 use stream::link::writer::Writer;
+use stream::protocol::close::CloseFrame;
 use stream::protocol::end::Closing;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -54,7 +55,7 @@ async fn echo(socket: Socket, early: &[u8]) {
                 }
                 Ok(Event::Eof) => return,
                 Err(error) => {
-                    let _ = writer.close(&Closing::from(error)).await;
+                    let _ = writer.close(&CloseFrame::from(Closing::from(error).end)).await;
                     return writer.shutdown().await;
                 }
             },

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::protocol::close::CloseFrame;
 use crate::protocol::command::{Code, Refusal, TargetInfo};
-use crate::protocol::end::{Closing, End};
+use crate::protocol::end::End;
 use crate::protocol::mode::Mode;
 
 use super::stop::Stop;
@@ -60,9 +61,10 @@ impl Allowlist {
                 Some(entry) if *entry.target == target => entry,
                 changed => {
                     if let Some(entry) = changed {
-                        entry
-                            .revoked
-                            .now(Closing::new(End::NotAllowed, "the target was changed by the host's owner"));
+                        entry.revoked.now(CloseFrame::new(
+                            End::NotAllowed,
+                            "the target was changed by the host's owner",
+                        ));
                     }
                     Entry::new(target)
                 }
@@ -70,7 +72,7 @@ impl Allowlist {
             state.targets.insert(name, entry);
         }
         for entry in old.into_values() {
-            entry.revoked.now(Closing::new(End::NotAllowed, "the target was removed by the host's owner"));
+            entry.revoked.now(CloseFrame::new(End::NotAllowed, "the target was removed by the host's owner"));
         }
         state.limit = limit;
     }
@@ -264,10 +266,10 @@ mod tests {
         let a_same = target_named("a", "kind = 'tcp'\naddress = '127.0.0.1:1'\nmax_streams = 2");
         list.replace(vec![a_same], 3);
         assert!(a.permit().revoked().why().is_none());
-        assert!(b.revoked().why().unwrap().reason.contains("removed"));
+        assert!(b.revoked().why().unwrap().words().contains("removed"));
         let a_other = target_named("a", "kind = 'tcp'\naddress = '127.0.0.1:2'");
         list.replace(vec![a_other], 3);
-        assert!(a.permit().revoked().why().unwrap().reason.contains("changed"));
+        assert!(a.permit().revoked().why().unwrap().words().contains("changed"));
         drop((a, b));
         assert_eq!(list.open(), 0);
     }

@@ -11,8 +11,9 @@ use tracing::warn;
 use crate::daemon::audit::{Event, Record};
 use crate::daemon::tls;
 use crate::link::dial::{Address, Dialer};
+use crate::protocol::close::CloseFrame;
 use crate::protocol::command::{Answer, Code, Refusal, Start, Stop as StopCommand, TargetList, VERSION};
-use crate::protocol::end::{Closing, End};
+use crate::protocol::end::End;
 
 use allowlist::Allowlist;
 use config::Settings;
@@ -149,11 +150,7 @@ impl Agent {
                 "expected {\"session\":\"…\",\"reason\":\"…\"}",
             ));
         };
-        let reason = match command.reason.is_empty() {
-            true => End::SessionEnded.into(),
-            false => Closing::new(End::SessionEnded, command.reason),
-        };
-        match self.sessions.stop(&command.session, reason) {
+        match self.sessions.stop(&command.session, CloseFrame::by_platform(&command.reason)) {
             Ok(()) => Answer::accepted(command.session),
             Err(refusal) => Answer::refused(refusal),
         }
@@ -165,7 +162,7 @@ impl Agent {
     }
 
     /// Ends all sessions, for a reason.
-    pub fn stop_all(&self, why: &Closing) {
+    pub fn stop_all(&self, why: &CloseFrame) {
         self.sessions.stop_all(why);
     }
 

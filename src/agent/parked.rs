@@ -14,6 +14,7 @@ use crate::link::dial::DialError;
 use crate::link::leg::{Farewell, Held, Leg};
 use crate::link::reader::Text;
 use crate::link::socket::Socket;
+use crate::protocol::close::CloseFrame;
 use crate::protocol::command::{Code, Refusal};
 use crate::protocol::control::FromRelay;
 use crate::protocol::end::{Closing, End};
@@ -70,7 +71,7 @@ impl Parked {
         let leg = tokio::select! {
             leg = accepted.dial(deadline) => leg?,
             why = accepted.session.stop().wait() => {
-                let message = format!("the session ended before the relay was reached: {}", why.reason);
+                let message = format!("the session ended before the relay was reached: {}", why.words());
                 return Err(Refusal::new(Code::NoSession, message));
             }
         };
@@ -124,7 +125,7 @@ impl Accepted {
             let unwanted = async {
                 tokio::select! {
                     why = self.unwanted() => why,
-                    () = all_ended(streams) => Closing::new(End::SessionEnded, "the session is over"),
+                    () = all_ended(streams) => CloseFrame::new(End::SessionEnded, "the session is over"),
                 }
             };
             let Ok((linked, leg)) = wait_for_client(spare, unwanted).await else { return };
@@ -159,7 +160,7 @@ impl Accepted {
             _ => self.order.params.clone(),
         };
         self.refused(&Closing::new(end, refusal.message), "no place for a client that came", params);
-        self.agent.tasks.spawn(leg.finish(Farewell::Say(Closing::new(end, words))));
+        self.agent.tasks.spawn(leg.finish(Farewell::Say(CloseFrame::new(end, words))));
         false
     }
 
@@ -175,7 +176,7 @@ impl Accepted {
     }
 
     /// Resolves when a parked connection is not to wait for its client any longer.
-    async fn unwanted(&self) -> Closing {
+    async fn unwanted(&self) -> CloseFrame {
         tokio::select! {
             why = self.session.stop().wait() => why,
             () = self.agent.stopping.cancelled() => shutting_down(),
@@ -226,8 +227,8 @@ impl Accepted {
 }
 
 /// What clients are told when this program ends.
-pub fn shutting_down() -> Closing {
-    Closing::new(End::PeerLeft, "host is shutting down")
+pub fn shutting_down() -> CloseFrame {
+    CloseFrame::new(End::PeerLeft, "host is shutting down")
 }
 
 /// Waits until no stream is left. A panic in one is its own affair.
@@ -242,7 +243,7 @@ async fn all_ended(streams: &mut JoinSet<()>) {
 /// Keeps a parked leg alive until its client is there, or `unwanted` says why none is waited for.
 async fn wait_for_client(
     mut leg: Leg<Socket>,
-    unwanted: impl Future<Output = Closing>,
+    unwanted: impl Future<Output = CloseFrame>,
 ) -> Result<(Linked, Leg<Socket>), Closing> {
     let mut unwanted = std::pin::pin!(unwanted);
     let (closing, farewell) = loop {
@@ -254,7 +255,7 @@ async fn wait_for_client(
                 // A newer relay may have more to say than we understand.
                 Err(_) => {}
             },
-            Held::Done(closing) => break (closing.clone(), Farewell::Say(closing)),
+            Held::Done(why) => break (why.clone().into(), Farewell::Say(why)),
             Held::Lost(closing, farewell) => break (closing, farewell),
         }
     };

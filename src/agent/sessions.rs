@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::protocol::close::CloseFrame;
 use crate::protocol::command::{Code, Refusal};
-use crate::protocol::end::{Closing, End};
+use crate::protocol::end::End;
 
 use super::stop::Stop;
 
@@ -75,7 +76,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Code::NoSession`].
-    pub fn stop(&self, id: &str, why: Closing) -> Result<(), Refusal> {
+    pub fn stop(&self, id: &str, why: CloseFrame) -> Result<(), Refusal> {
         match self.lock().live.get(id) {
             Some(stop) => stop.now(why),
             None => return Err(Refusal::new(Code::NoSession, "no such session on this host")),
@@ -84,7 +85,7 @@ impl Sessions {
     }
 
     /// Ends all sessions.
-    pub fn stop_all(&self, why: &Closing) {
+    pub fn stop_all(&self, why: &CloseFrame) {
         for stop in self.lock().live.values() {
             stop.now(why.clone());
         }
@@ -114,7 +115,7 @@ impl State {
             return Err(Refusal::new(Code::Busy, message));
         };
         if let Some(stop) = self.live.get(&oldest.session) {
-            stop.now(Closing::new(End::SessionEnded, GAVE_WAY));
+            stop.now(CloseFrame::new(End::SessionEnded, GAVE_WAY));
         }
         Ok(())
     }
@@ -159,7 +160,7 @@ mod tests {
         let session = begin(&sessions, "a", remember).unwrap();
         assert_eq!(begin(&sessions, "a", remember).err().unwrap().code, Code::GrantReplayed);
         sessions.stop("a", End::SessionEnded.into()).unwrap();
-        assert_eq!(session.stop().wait().await.end, End::SessionEnded);
+        assert_eq!(session.stop().wait().await.end(), End::SessionEnded);
         drop(session);
         assert_eq!(sessions.stop("a", End::SessionEnded.into()).unwrap_err().code, Code::NoSession);
         assert_eq!(begin(&sessions, "a", remember).err().unwrap().code, Code::GrantReplayed);
@@ -181,7 +182,7 @@ mod tests {
         assert!([&a1, &a2, &a3, &b1, &b2].into_iter().all(|session| !is_over(session)));
         let a4 = begin("a4", "alice").unwrap();
         assert!(is_over(&a2) && !is_over(&a3) && !is_over(&b1));
-        assert_eq!(a2.stop().why().unwrap().reason, GAVE_WAY);
+        assert_eq!(a2.stop().why().unwrap().words(), GAVE_WAY);
         // Somebody who has none yet gets the room of the user who has the most, and never a user's only one.
         let b3 = begin("b3", "bob").unwrap();
         assert!(is_over(&b1) && !is_over(&b2));

@@ -4,15 +4,15 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::protocol::end::Closing;
+use crate::protocol::close::CloseFrame;
 
 /// Clones share the reason. The first one counts.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<(CancellationToken, OnceLock<Closing>)>);
+pub struct Stop(Arc<(CancellationToken, OnceLock<CloseFrame>)>);
 
 impl Stop {
     /// Says that it is time to end, and why.
-    pub fn now(&self, why: Closing) {
+    pub fn now(&self, why: CloseFrame) {
         let (token, reason) = &*self.0;
         // A second reason comes too late to matter.
         let _ = reason.set(why);
@@ -20,7 +20,7 @@ impl Stop {
     }
 
     /// Waits for the reason.
-    pub async fn wait(&self) -> Closing {
+    pub async fn wait(&self) -> CloseFrame {
         let (token, reason) = &*self.0;
         token.cancelled().await;
         match reason.get() {
@@ -31,7 +31,7 @@ impl Stop {
     }
 
     /// The reason, if it is time.
-    pub fn why(&self) -> Option<Closing> {
+    pub fn why(&self) -> Option<CloseFrame> {
         self.0.1.get().cloned()
     }
 }

@@ -3,7 +3,6 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -12,6 +11,7 @@ use crate::daemon::audit::{Event, Record};
 use crate::link::bridge::{AtEof, Heard, Local, bridge};
 use crate::link::leg::{Farewell, Leg};
 use crate::link::socket::Socket;
+use crate::protocol::close::CloseFrame;
 use crate::protocol::control::{FromClient, FromHost, to_text};
 use crate::protocol::end::{Closing, End};
 
@@ -20,9 +20,6 @@ use super::allowlist::Place;
 use super::order::Order;
 use super::stop::Stop;
 use super::target::{Ask, Opened, Process, Window};
-
-/// How long a process may take to say how it ended after its output has.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Refusals that may wait for a client to take them.
 const NOTES: usize = 4;
@@ -72,11 +69,12 @@ impl Stream {
                 Err(_) => None,
             };
             if let Some((what, ask)) = ask
-                && let Err(message) = asked(ask)
+                && let Err(unable) = asked(ask)
                 && let Some(note) = &note
             {
                 // A client that asks faster than it reads the answers does not get them all.
-                let _ = note.try_send(to_text(&FromHost::Refused { what: what.into(), message }));
+                let _ = note
+                    .try_send(to_text(&FromHost::Refused { what: what.into(), message: unable.to_string() }));
             }
             Heard::Nothing
         };
@@ -105,7 +103,7 @@ impl Stream {
         // From here on only: a VM's only console is not held for a client that never comes.
         let opened = tokio::select! {
             biased;
-            why = self.ended() => Err((why.clone(), Farewell::Say(why))),
+            why = self.ended() => Err((why.clone().into(), Farewell::Say(why))),
             opened = leg.attend(self.place.open()) => match opened {
                 Ok(Ok(opened)) => Ok(opened),
                 // The owner's record has the details: addresses are not for clients.
@@ -130,11 +128,11 @@ impl Stream {
     }
 
     /// Resolves when the stream must end for a reason of ours.
-    async fn ended(&self) -> Closing {
+    async fn ended(&self) -> CloseFrame {
         tokio::select! {
             why = self.stop.wait() => why,
             why = self.place.permit().revoked().wait() => why,
-            () = sleep_until(self.until) => Closing::new(End::SessionEnded, "the session's time is over"),
+            () = sleep_until(self.until) => CloseFrame::new(End::SessionEnded, "the session's time is over"),
         }
     }
 
@@ -162,9 +160,10 @@ fn ask(message: FromClient) -> Option<(&'static str, Ask)> {
     })
 }
 
-/// How a process ended, for a client that understands it. Waits for it also if nobody is told, so that the
-/// process may end by itself.
+/// How a process ended, for a client that understands it. Its output may end long before it does, and what it
+/// does then is still what the client asked for: it is waited for until the client leaves or the session ends,
+/// also if there is nobody to tell.
 async fn last_words(mut process: Process, control: bool) -> Option<String> {
-    let status = tokio::time::timeout(LAST_WORDS, process.exit()).await.ok()?;
+    let status = process.exit().await;
     control.then(|| to_text(&FromHost::Exit { code: status }))
 }

@@ -11,8 +11,9 @@ use crate::daemon::exit::{Exit, ExitError, OrExit};
 use crate::link::bridge::{AtEof, Heard, Local, bridge};
 use crate::link::leg::Leg;
 use crate::link::socket::Socket;
+use crate::protocol::close::CloseFrame;
 use crate::protocol::control::{FromClient, FromHost, to_text};
-use crate::protocol::end::{Closing, End, Outcome};
+use crate::protocol::end::{End, Outcome};
 
 use super::terminal;
 
@@ -23,7 +24,7 @@ pub async fn carry<R, W>(
     input: R,
     output: W,
     notes: Option<mpsc::Receiver<String>>,
-    stop: impl Future<Output = Closing>,
+    stop: impl Future<Output = CloseFrame>,
 ) -> (Outcome, Option<i32>)
 where
     R: AsyncRead + Unpin,
@@ -92,6 +93,8 @@ pub fn sizes() -> Option<mpsc::Receiver<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::protocol::end::Closing;
 
     fn exit(end: impl Into<Closing>, bytes_out: u64) -> Exit {
         let outcome = Outcome { bytes_in: 0, bytes_out, closing: end.into() };

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
-use crate::protocol::end::{Closing, End};
+use crate::protocol::close::CloseFrame;
+use crate::protocol::end::End;
 
 use super::carry::{carry, finished};
 use super::open::{Opener, Source};
@@ -95,7 +96,7 @@ impl Opener {
         let (input, output) = stream.into_split();
         let stopped = async {
             stop.cancelled().await;
-            Closing::from(End::PeerLeft)
+            CloseFrame::from(End::PeerLeft)
         };
         let (outcome, _) = carry(leg, input, output, None, stopped).await;
         if stop.is_cancelled() { Ok(()) } else { finished(&outcome) }

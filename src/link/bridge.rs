@@ -3,6 +3,7 @@
 //! A websocket has no half-close of its own; between our own ends a control message carries it.
 
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -12,13 +13,15 @@ use tokio::time::{sleep_until, timeout};
 
 use super::buffer::{self, Appetite};
 use super::credit::Credit;
-use super::leg::{Farewell, Halt, Leg, Parting, SILENT, code_of, farewell_after, from_peer};
+use super::leg::{Farewell, Halt, Leg, Parting, code_of, cut_off, farewell_after, from_peer, silent};
 use super::pair::TURN;
 use super::pulse::{Beat, Pulse};
 use super::reader::{Event, Reader};
 use super::writer::{WriteError, Writer};
+use crate::protocol::close::CloseFrame;
 use crate::protocol::control::{FromClient, to_text};
 use crate::protocol::end::{Closing, End, Outcome};
+use crate::protocol::failure::Failure;
 
 /// The local side.
 pub struct Local<R, W> {
@@ -64,7 +67,7 @@ pub fn bridge<S, R, W>(
     local: Local<R, W>,
     hear: impl FnMut(&str) -> Heard,
     last_words: impl Future<Output = Option<String>>,
-    stop: impl Future<Output = Closing>,
+    stop: impl Future<Output = CloseFrame>,
 ) -> impl Future<Output = (Outcome, Parting<S>)>
 where
     S: AsyncRead + AsyncWrite,
@@ -94,7 +97,7 @@ where
             };
             let (mut down, mut up) = (pin!(down.run()), pin!(up.run(last_words)));
             let first = tokio::select! {
-                why = stop => First::Side((why.clone(), Farewell::Say(why))),
+                why = stop => First::Side((why.clone().into(), Farewell::Say(why))),
                 ended = &mut down => First::Side(ended),
                 ended = &mut up => First::Up(ended),
             };
@@ -111,7 +114,11 @@ where
                 First::Up(UpEnd::Broken(why)) => {
                     Box::pin(timeout(wait, down)).await.unwrap_or((why, Farewell::Gone))
                 }
-                First::Up(UpEnd::Ended(why)) => (why.clone(), Farewell::Say(why)),
+                First::Up(UpEnd::Ended) => (End::TargetEnded.into(), Farewell::Say(End::TargetEnded.into())),
+                First::Up(UpEnd::Failed(error)) => {
+                    let why = Closing::new(End::TargetFailed, error.to_string());
+                    (why, Farewell::Say(CloseFrame::failed(Failure::of(&error))))
+                }
                 First::Up(UpEnd::Gone(why)) => (why, Farewell::Gone),
             }
         };
@@ -129,7 +136,9 @@ enum First {
 /// How the way up ended.
 enum UpEnd {
     /// The local output ended, or the pump was asked to.
-    Ended(Closing),
+    Ended,
+    /// The local output failed.
+    Failed(io::Error),
     /// The connection failed.
     Broken(Closing),
     /// The peer is stalled or silent.
@@ -142,14 +151,22 @@ struct Shared {
     from_peer: AtomicU64,
     to_peer: AtomicU64,
     credit: Credit,
-    peer_ended: AtomicBool,
-    peer_end: tokio::sync::Notify,
+    /// The local side reset its connection while it was written to; reading sees only an end then.
+    was_reset: AtomicBool,
+    input_over: AtomicBool,
+    input_end: tokio::sync::Notify,
 }
 
 impl Shared {
-    async fn peer_end(&self) {
-        while !self.peer_ended.load(Ordering::Relaxed) {
-            self.peer_end.notified().await;
+    /// Nothing more can be written to the local side: the peer has ended, or the local side takes no more.
+    fn input_is_over(&self) {
+        self.input_over.store(true, Ordering::Relaxed);
+        self.input_end.notify_one();
+    }
+
+    async fn input_end(&self) {
+        while !self.input_over.load(Ordering::Relaxed) {
+            self.input_end.notified().await;
         }
     }
 }
@@ -177,8 +194,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, H: FnMut(&str) -> Heard> Down<
                     if let Some(writable) = &mut self.input {
                         // What takes no more input may still have output to deliver: that decides the end.
                         let written = async { writable.write_all(bytes).await.and(writable.flush().await) };
-                        if written.await.is_err() {
+                        if let Err(error) = written.await {
+                            let was_reset = error.kind() == io::ErrorKind::ConnectionReset;
+                            self.shared.was_reset.fetch_or(was_reset, Ordering::Relaxed);
                             self.input = None;
+                            self.shared.input_is_over();
                         }
                     }
                     turn += bytes.len();
@@ -195,15 +215,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, H: FnMut(&str) -> Heard> Down<
                             // It may be gone already; then there is nothing left to tell it.
                             let _ = writable.shutdown().await;
                         }
-                        self.shared.peer_ended.store(true, Ordering::Relaxed);
-                        self.shared.peer_end.notify_one();
+                        self.shared.input_is_over();
                     }
                 },
                 Ok(Event::Close(close)) => {
                     let echo = Farewell::Echo(code_of(&close));
                     return (from_peer(close), echo);
                 }
-                Ok(Event::Eof) => return (End::PeerLeft.into(), Farewell::Gone),
+                Ok(Event::Eof) => return (cut_off(), Farewell::Gone),
                 Err(error) => {
                     let why: Closing = error.into();
                     let farewell = farewell_after(&why);
@@ -229,14 +248,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
     /// From the local output to the peer, and everything else that has to be sent.
     async fn run(&mut self, last_words: impl Future<Output = Option<String>>) -> UpEnd {
         match self.pump(last_words).await {
-            Ok(why) => UpEnd::Ended(why),
+            Ok(()) => UpEnd::Ended,
+            Err(Failed::Local(error)) => UpEnd::Failed(error),
             Err(Failed::Write(error @ WriteError::Io(_))) => UpEnd::Broken(error.into()),
             Err(Failed::Write(error)) => UpEnd::Gone(error.into()),
-            Err(Failed::Silent) => UpEnd::Gone(Closing::new(End::PeerLeft, SILENT)),
+            Err(Failed::Silent) => UpEnd::Gone(silent()),
         }
     }
 
-    async fn pump(&mut self, last_words: impl Future<Output = Option<String>>) -> Result<Closing, Failed> {
+    async fn pump(&mut self, last_words: impl Future<Output = Option<String>>) -> Result<(), Failed> {
         let mut last_words = pin!(last_words);
         let mut due = pin!(sleep_until(self.beat.due()));
         let mut state = State::Open;
@@ -246,7 +266,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
             let notes = &mut self.notes;
             tokio::select! {
                 biased;
-                _ = self.shared.halt.asked() => return Ok(End::PeerLeft.into()),
+                _ = self.shared.halt.asked() => return Ok(()),
                 payload = self.pulse.owed() => Box::pin(self.writer.pong(payload)).await?,
                 note = next_note(notes) => Box::pin(self.writer.text(note)).await?,
                 // Before the output: a flood of it must not keep the ping from going out.
@@ -260,6 +280,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                 }
                 read = async { self.shared.credit.ready().await; buffer::read(output, appetite).await }, if state == State::Open => {
                     match read {
+                        Ok((_, 0)) if self.shared.was_reset.load(Ordering::Relaxed) => {
+                            return Err(Failed::Local(io::ErrorKind::ConnectionReset.into()));
+                        }
                         Ok((_, 0)) => state = match self.at_eof {
                             AtEof::End => State::LastWords,
                             AtEof::HalfClose | AtEof::LeaveToPeer => {
@@ -283,16 +306,16 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                                 tokio::task::yield_now().await;
                             }
                         }
-                        Err(error) => return Ok(Closing::new(End::TargetEnded, format!("target failed: {error}"))),
+                        Err(error) => return Err(Failed::Local(error)),
                     }
                 },
                 text = &mut last_words, if state == State::LastWords => {
                     if let Some(text) = text {
                         Box::pin(self.writer.text(text)).await?;
                     }
-                    return Ok(End::TargetEnded.into());
+                    return Ok(());
                 }
-                () = self.shared.peer_end(), if state == State::HalfClosed && self.at_eof == AtEof::HalfClose => return Ok(End::TargetEnded.into()),
+                () = self.shared.input_end(), if state == State::HalfClosed && self.at_eof == AtEof::HalfClose => return Ok(()),
             }
         }
     }
@@ -317,6 +340,8 @@ enum State {
 }
 
 enum Failed {
+    /// The local output.
+    Local(io::Error),
     Write(WriteError),
     Silent,
 }

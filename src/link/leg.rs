@@ -15,6 +15,7 @@ use super::pulse::{Beat, Pulse};
 use super::reader::{Event, Reader, Sizes, Text};
 use super::socket::Socket;
 use super::writer::Writer;
+use crate::protocol::close::CloseFrame;
 use crate::protocol::end::{Closing, End};
 use crate::protocol::profile::Profile;
 
@@ -68,7 +69,7 @@ pub enum Held<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Farewell {
     /// It does not know yet: say why, and wait for its answer.
-    Say(Closing),
+    Say(CloseFrame),
     /// It said so itself, with this code if it gave one: answer with the same.
     Echo(Option<u16>),
     /// It is gone.
@@ -116,19 +117,19 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
                 event = self.reader.next(&self.pulse) => return match event {
                     Ok(Event::Text(text)) => Held::Text(text),
                     Ok(Event::Bytes(_)) => {
-                        let closing = Closing::new(End::ProtocolError, "bytes before the streams were linked");
-                        Held::Lost(closing.clone(), Farewell::Say(closing))
+                        let why = CloseFrame::new(End::ProtocolError, "bytes before the streams were linked");
+                        Held::Lost(why.clone().into(), Farewell::Say(why))
                     }
                     Ok(Event::Close(close)) => {
                         let echo = Farewell::Echo(code_of(&close));
                         Held::Lost(from_peer(close), echo)
                     }
-                    Ok(Event::Eof) => Held::Lost(End::PeerLeft.into(), Farewell::Gone),
+                    Ok(Event::Eof) => lost(cut_off()),
                     Err(error) => lost(error.into()),
                 },
                 () = sleep_until(beat.due()) => {
                     if !self.pulse.beat() {
-                        return lost(Closing::new(End::PeerLeft, SILENT));
+                        return lost(silent());
                     }
                     beat.sent();
                     self.writer.ping().await
@@ -159,11 +160,12 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
                     Ok(false) => { has_spoken = true; Ok(()) }
                     Ok(true) => {
                         // What was seen is still there to be taken.
-                        let farewell = match self.reader.next(&self.pulse).await {
-                            Ok(Event::Close(close)) => Farewell::Echo(code_of(&close)),
-                            _ => Farewell::Gone,
-                        };
-                        return Err((End::PeerLeft.into(), farewell));
+                        return Err(match self.reader.next(&self.pulse).await {
+                            Ok(Event::Close(close)) => {
+                                (End::PeerLeft.into(), Farewell::Echo(code_of(&close)))
+                            }
+                            _ => (cut_off(), Farewell::Gone),
+                        });
                     }
                     Err(error) => {
                         let closing: Closing = error.into();
@@ -173,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
                 },
                 () = sleep_until(beat.due()) => {
                     if !self.pulse.beat() {
-                        return Err((Closing::new(End::PeerLeft, SILENT), Farewell::Gone));
+                        return Err((silent(), Farewell::Gone));
                     }
                     beat.sent();
                     self.writer.ping().await
@@ -248,8 +250,15 @@ impl Leg<Socket> {
     }
 }
 
-/// The reason given when pings went unanswered.
-pub(super) const SILENT: &str = "silent: two pings went unanswered";
+/// The end of a peer that does not answer pings.
+pub(super) fn silent() -> Closing {
+    Closing::new(End::PeerLost, "silent: two pings went unanswered")
+}
+
+/// The end of a connection that no close frame announced.
+pub(super) fn cut_off() -> Closing {
+    Closing::new(End::PeerLost, "connection ended without a close frame")
+}
 
 /// The code of a close frame.
 pub(super) fn code_of(close: &Option<(u16, String)>) -> Option<u16> {
@@ -277,24 +286,25 @@ fn lost<T>(closing: Closing) -> Held<T> {
 ///
 /// It wakes nobody: pumps are polled by the same task that asks them.
 #[derive(Debug, Default)]
-pub(super) struct Halt(OnceLock<Option<Closing>>);
+pub(super) struct Halt(OnceLock<Option<CloseFrame>>);
 
 impl Halt {
-    /// With a closing, the pump itself sends it, at its first chance.
-    pub(super) fn ask(&self, closing: Option<&Closing>) {
+    /// With a close frame, the pump itself sends it, at its first chance.
+    pub(super) fn ask(&self, frame: Option<&CloseFrame>) {
         // Who asked first decides.
-        let _ = self.0.set(closing.cloned());
+        let _ = self.0.set(frame.cloned());
     }
 
-    pub(super) async fn asked(&self) -> Option<&Closing> {
-        poll_fn(|_| self.0.get().map_or(Poll::Pending, |closing| Poll::Ready(closing.as_ref()))).await
+    pub(super) async fn asked(&self) -> Option<&CloseFrame> {
+        poll_fn(|_| self.0.get().map_or(Poll::Pending, |frame| Poll::Ready(frame.as_ref()))).await
     }
 }
 
 /// What a peer is told after an error on its own leg.
 pub(super) fn farewell_after(closing: &Closing) -> Farewell {
     match closing.end {
-        End::PeerLeft | End::Stalled => Farewell::Gone,
-        _ => Farewell::Say(closing.clone()),
+        End::PeerLeft | End::PeerLost | End::Stalled => Farewell::Gone,
+        // What it did wrong is in the words of this program.
+        end => Farewell::Say(end.into()),
     }
 }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep_until, timeout};
 
-use super::leg::{Farewell, Halt, Leg, Parting, SILENT, code_of, farewell_after, from_peer};
+use super::leg::{Farewell, Halt, Leg, Parting, code_of, cut_off, farewell_after, from_peer, silent};
 use super::pulse::{Beat, Pulse};
 use super::reader::{Event, ReadError, Reader};
 use super::writer::{WriteError, Writer};
+use crate::protocol::close::CloseFrame;
 use crate::protocol::end::{Closing, End, Outcome};
 
 /// Bytes after which a busy stream lets others run, or one piece where that is more.
@@ -27,7 +28,7 @@ pub fn link<H, C>(
     mut host: Leg<H>,
     mut client: Leg<C>,
     client_speaks_control: bool,
-    stop: impl Future<Output = Closing>,
+    stop: impl Future<Output = CloseFrame>,
 ) -> impl Future<Output = (Outcome, Parting<H>, Parting<C>)>
 where
     H: AsyncRead + AsyncWrite,
@@ -79,7 +80,7 @@ where
                     })
                     .await;
                     let say = Farewell::Say(why.clone());
-                    (why, known(say.clone(), outward.ok()), known(say, inward.ok()))
+                    (why.into(), known(say.clone(), outward.ok()), known(say, inward.ok()))
                 }
             }
         };
@@ -146,7 +147,7 @@ struct Ended {
 }
 
 enum Next<'a> {
-    Halt(Option<&'a Closing>),
+    Halt(Option<&'a CloseFrame>),
     Pong(Vec<u8>),
     Beat,
     Event(Result<Event<'a>, ReadError>),
@@ -170,17 +171,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
             // While we write, nobody reads: silence proves nothing then.
             self.from_pulse.listening(false);
             let written = match next {
-                Next::Halt(closing) => {
-                    if let Some(closing) = closing {
+                Next::Halt(frame) => {
+                    if let Some(frame) = frame {
                         // If it cannot be sent, taking leave finds that out too.
-                        let _ = Box::pin(self.to.close(closing)).await;
+                        let _ = Box::pin(self.to.close(frame)).await;
                     }
+                    // Who asked knows why.
                     return self.ended(End::PeerLeft.into(), None, None);
                 }
                 Next::Pong(payload) => Box::pin(self.to.pong(payload)).await,
                 Next::Beat => {
                     if !self.to_pulse.beat() {
-                        return self.ended(Closing::new(End::PeerLeft, SILENT), None, Some(Farewell::Gone));
+                        let why = lost(!self.from_client, silent());
+                        return self.ended(why, None, Some(Farewell::Gone));
                     }
                     self.beat.sent();
                     due.as_mut().reset(self.beat.due());
@@ -204,25 +207,36 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
                 Next::Event(Ok(Event::Close(close))) => {
                     let echo = Farewell::Echo(code_of(&close));
                     // Only a host's code means something to the other side.
-                    let why = if self.from_client {
-                        Closing::new(End::PeerLeft, "the client left")
+                    let (why, told) = if self.from_client {
+                        let left = CloseFrame::new(End::PeerLeft, "the client left");
+                        (left.clone().into(), left)
                     } else {
-                        from_peer(close)
+                        let why = from_peer(close);
+                        let told = CloseFrame::by_host(&why);
+                        (
+                            if why.end == End::TargetEnded {
+                                Closing { end: told.end(), ..why }
+                            } else {
+                                why
+                            },
+                            told,
+                        )
                     };
-                    return Box::pin(self.pass_on(why, echo)).await;
+                    return Box::pin(self.pass_on(why, echo, told)).await;
                 }
                 Next::Event(Ok(Event::Eof)) => {
-                    return Box::pin(self.pass_on(End::PeerLeft.into(), Farewell::Gone)).await;
+                    let why = lost(self.from_client, cut_off());
+                    return Box::pin(self.pass_on(why, Farewell::Gone, loss(self.from_client))).await;
                 }
                 Next::Event(Err(error)) => {
-                    let why: Closing = error.into();
+                    let why = lost(self.from_client, error.into());
                     let from = farewell_after(&why);
-                    return Box::pin(self.pass_on(why, from)).await;
+                    return Box::pin(self.pass_on(why, from, loss(self.from_client))).await;
                 }
             };
             if let Err(error) = written {
                 let broken = matches!(error, WriteError::Io(_));
-                let why: Closing = error.into();
+                let why = lost(!self.from_client, error.into());
                 let to = farewell_after(&why);
                 return Ended { broken, ..self.ended(why, None, Some(to)) };
             }
@@ -230,12 +244,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
     }
 
     /// The reading side ended, and everything it sent is out: tells the other side at once.
-    async fn pass_on(&mut self, why: Closing, from: Farewell) -> Ended {
-        let told = match why.end {
-            // That was not its own doing.
-            End::ProtocolError | End::InvalidText | End::TooLarge => End::PeerLeft.into(),
-            _ => why.clone(),
-        };
+    async fn pass_on(&mut self, why: Closing, from: Farewell, told: CloseFrame) -> Ended {
         let to = match self.to.close(&told).await {
             Ok(()) => Farewell::Say(told),
             Err(_) => Farewell::Gone,
@@ -243,9 +252,30 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<'_, R, W> {
         self.ended(why, Some(from), Some(to))
     }
 
+    /// A side without a farewell of its own is told what became of the other one.
     fn ended(&self, why: Closing, from: Option<Farewell>, to: Option<Farewell>) -> Ended {
-        let say = || Farewell::Say(why.clone());
-        let (from, to) = (from.unwrap_or_else(say), to.unwrap_or_else(say));
+        let told = |about_client| match why.end {
+            End::PeerLost => loss(about_client),
+            end => end.into(),
+        };
+        let from = from.unwrap_or_else(|| Farewell::Say(told(!self.from_client)));
+        let to = to.unwrap_or_else(|| Farewell::Say(told(self.from_client)));
         Ended { from, to, why, from_client: self.from_client, broken: false }
+    }
+}
+
+/// What the other side is told of a side that was lost, or cut off for what it sent.
+const fn loss(of_client: bool) -> CloseFrame {
+    match of_client {
+        true => CloseFrame::new(End::PeerLost, "connection to the client was lost"),
+        false => CloseFrame::new(End::PeerLost, End::PeerLost.reason()),
+    }
+}
+
+/// The record of a lost connection says whose it was.
+fn lost(of_client: bool, why: Closing) -> Closing {
+    match why.end {
+        End::PeerLost => Closing::new(why.end, format!("{}: {}", loss(of_client).words(), why.reason)),
+        _ => why,
     }
 }

@@ -72,7 +72,7 @@ impl From<FrameError> for ReadError {
 impl From<ReadError> for Closing {
     fn from(error: ReadError) -> Closing {
         match error {
-            ReadError::Io(error) => Closing::new(End::PeerLeft, format!("connection failed: {error}")),
+            ReadError::Io(error) => Closing::new(End::PeerLost, format!("connection failed: {error}")),
             ReadError::Frame(FrameError::Utf8) => End::InvalidText.into(),
             ReadError::Frame(error) => Closing::new(End::ProtocolError, error.to_string()),
             ReadError::TooLarge => End::TooLarge.into(),
@@ -213,7 +213,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             match ready!(self.poll_fill(cx)) {
                 Ok(0) => return Poll::Ready(Ok(Step::Eof)),
-                // TLS that ends without its close_notify is no more than a websocket that ends without a close frame.
+                // TLS without its close_notify: like any end without a close frame, it is a loss.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Poll::Ready(Ok(Step::Eof));
                 }

@@ -11,7 +11,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::backoff::random_bytes;
-use super::frame::{self, Header, MAX_CONTROL_PAYLOAD, Opcode, Role};
+use super::frame::{self, Header, Opcode, Role};
+use crate::protocol::close::CloseFrame;
 use crate::protocol::end::{Closing, End};
 
 /// Why writing cannot go on.
@@ -37,7 +38,7 @@ impl std::error::Error for WriteError {}
 impl From<WriteError> for Closing {
     fn from(error: WriteError) -> Closing {
         match error {
-            WriteError::Io(error) => Closing::new(End::PeerLeft, format!("connection failed: {error}")),
+            WriteError::Io(error) => Closing::new(End::PeerLost, format!("connection failed: {error}")),
             WriteError::Stalled(_) => Closing::new(End::Stalled, error.to_string()),
         }
     }
@@ -106,9 +107,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ///
     /// # Errors
     /// See [`WriteError`].
-    pub async fn close(&mut self, closing: &Closing) -> Result<(), WriteError> {
-        let mut payload = closing.end.code().to_be_bytes().to_vec();
-        payload.extend_from_slice(cut(&closing.reason, MAX_CONTROL_PAYLOAD - 2).as_bytes());
+    pub async fn close(&mut self, frame: &CloseFrame) -> Result<(), WriteError> {
+        let mut payload = frame.end().code().to_be_bytes().to_vec();
+        payload.extend_from_slice(frame.words().as_bytes());
         self.last(&mut payload).await
     }
 
@@ -211,13 +212,4 @@ fn poll_stall(
         timer.as_mut().reset(Instant::now() + limit);
     }
     timer.as_mut().poll(cx).map(|()| WriteError::Stalled(limit))
-}
-
-/// The longest beginning of `text` that fits into `most` bytes.
-fn cut(text: &str, most: usize) -> &str {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }

@@ -102,7 +102,7 @@ impl End {
         self.row().1
     }
 
-    /// The close reason where nobody has a better one.
+    /// The reason where there is no better one.
     pub const fn reason(self) -> &'static str {
         self.row().2
     }
@@ -130,12 +130,13 @@ pub enum Level {
     Warn,
 }
 
-/// An end together with the words that the peer gets as close reason.
+/// An end together with the reason for it that is recorded. A peer is told a
+/// [`CloseFrame`](super::close::CloseFrame): this one may name addresses, paths and programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closing {
     /// Why.
     pub end: End,
-    /// At most 123 bytes of UTF-8 (RFC 6455 section 5.5): longer ones are cut when sent.
+    /// For the record and for people.
     pub reason: Cow<'static, str>,
 }
 

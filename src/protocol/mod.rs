@@ -1,8 +1,10 @@
 //! The words of the wire contract (`docs/protocol.md`): plain data, no tokio, no sockets.
 
+pub mod close;
 pub mod command;
 pub mod control;
 pub mod end;
+pub mod failure;
 pub mod grant;
 pub mod headers;
 pub mod host;

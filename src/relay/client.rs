@@ -23,6 +23,7 @@ use crate::link::pair;
 use crate::link::reader::Text;
 use crate::link::socket::Socket;
 use crate::link::upgrade;
+use crate::protocol::close::CloseFrame;
 use crate::protocol::control::{FromRelay, SUBPROTOCOL, to_text};
 use crate::protocol::end::{Closing, End, Outcome};
 use crate::protocol::headers::{STREAM_PATH, TOKEN_SUBPROTOCOL};
@@ -67,7 +68,7 @@ pub fn knock(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, address:
         let client = Client { relay, leg, control, address };
         match (token, visitor) {
             (Ok(token), Some(visitor)) => client.serve(token.hash(), visitor).await,
-            (Err(closing), _) => client.refuse(closing, None).await,
+            (Err(end), _) => client.refuse(end.into(), None).await,
             // A visitor is made for every token.
             (Ok(_), None) => client.refuse(End::BadRequest.into(), None).await,
         }
@@ -118,9 +119,9 @@ impl Client {
                 record.end = Some(closing.end);
                 record.reason = Some(closing.reason.into());
             });
-            self.relay.metrics.refused_client(End::PeerLeft);
+            self.relay.metrics.refused_client(End::PeerLost);
             drop(relayed);
-            return self.leg.finish(Farewell::Say(Closing::new(End::PeerLeft, "the host left"))).await;
+            return self.leg.finish(Farewell::Say(End::PeerLost.into())).await;
         }
         relayed.record(Event::Started, |_| {});
         let profile = relayed.stream.admission().profile;
@@ -131,9 +132,9 @@ impl Client {
     }
 
     /// Closes the client with a code, and records it.
-    async fn refuse(self, closing: Closing, token: Option<TokenHash>) {
-        let farewell = Farewell::Say(closing.clone());
-        self.refused(closing, farewell, token).await;
+    async fn refuse(self, why: CloseFrame, token: Option<TokenHash>) {
+        let farewell = Farewell::Say(why.clone());
+        self.refused(why.into(), farewell, token).await;
     }
 
     async fn refused(self, closing: Closing, farewell: Farewell, token: Option<TokenHash>) {
@@ -204,7 +205,7 @@ enum Met {
     Host(Box<Linked<HostLeg>>),
     /// The host went away in the moment it was claimed.
     Vanished,
-    Nobody(Closing),
+    Nobody(CloseFrame),
 }
 
 impl Relay {
@@ -223,9 +224,9 @@ impl Relay {
     }
 
     /// Resolves when a linked stream must end: its session's time is over, or the relay has drained.
-    async fn stop_at(self: Arc<Relay>, until: Instant) -> Closing {
+    async fn stop_at(self: Arc<Relay>, until: Instant) -> CloseFrame {
         tokio::select! {
-            () = sleep_until(until) => Closing::new(End::SessionEnded, "the session's time is over"),
+            () = sleep_until(until) => CloseFrame::new(End::SessionEnded, "the session's time is over"),
             () = self.drained.cancelled() => End::RelayRestarting.into(),
         }
     }
@@ -239,11 +240,11 @@ fn choose(offered: &[String]) -> Option<&str> {
     ours.or(other).or(offered.first()).map(String::as_str)
 }
 
-fn token(path: &str, offered: &[String]) -> Result<Token, Closing> {
+fn token(path: &str, offered: &[String]) -> Result<Token, End> {
     let in_path = path.strip_prefix(STREAM_PATH).filter(|token| !token.is_empty());
     let in_protocol = || offered.iter().find_map(|protocol| protocol.strip_prefix(TOKEN_SUBPROTOCOL));
     let text = in_path.or_else(in_protocol).ok_or(End::TokenMalformed)?;
-    Ok(text.parse().map_err(|_| End::TokenMalformed)?)
+    text.parse().map_err(|_| End::TokenMalformed)
 }
 
 fn cookie_name(token: &Token) -> String {
@@ -308,7 +309,7 @@ mod tests {
         assert_eq!(token("/v1/stream/", &offers(&["x", &format!("stream.token.{text}")])).unwrap(), secret);
         assert_eq!(token("/v1/stream", &offers(&[&format!("stream.token.{text}")])).unwrap(), secret);
         for wrong in ["/v1/stream/", "/v1/stream/short", &format!("/v1/stream/{text}/x")] {
-            assert_eq!(token(wrong, &[]).unwrap_err().end, End::TokenMalformed);
+            assert_eq!(token(wrong, &[]).unwrap_err(), End::TokenMalformed);
         }
     }
 }

@@ -14,8 +14,9 @@ use crate::link::leg::{Farewell, Held as HeldLeg, Leg};
 use crate::link::reader::Text;
 use crate::link::socket::Socket;
 use crate::link::upgrade;
+use crate::protocol::close::CloseFrame;
 use crate::protocol::command::{Code, Refusal};
-use crate::protocol::end::{Closing, End};
+use crate::protocol::end::End;
 use crate::protocol::grant::unix;
 use crate::protocol::host::HostId;
 use crate::protocol::profile::Profile;
@@ -87,9 +88,9 @@ async fn park(relay: &Relay, mut parked: Parked<HostLeg>, mut leg: HostLeg, held
     let is_spare = parked.is_spare();
     let claimed = async {
         tokio::select! {
-            claim = parked.claimed() => claim.ok_or(Closing::new(End::SessionEnded, "the session is over")),
+            claim = parked.claimed() => claim.ok_or(CloseFrame::new(End::SessionEnded, "the session is over")),
             () = tokio::time::sleep(host_wait), if !is_spare => {
-                Err(Closing::new(End::NoHost, "no client came in time"))
+                Err(CloseFrame::new(End::NoHost, "no client came in time"))
             }
             () = relay.stopping.cancelled() => Err(End::RelayRestarting.into()),
         }
@@ -102,15 +103,15 @@ async fn park(relay: &Relay, mut parked: Parked<HostLeg>, mut leg: HostLeg, held
                 Ok(()) => return,
                 Err(returned) => {
                     leg = returned;
-                    let closing = Closing::new(End::PeerLeft, "the client left");
-                    (closing.clone(), Farewell::Say(closing))
+                    let why = CloseFrame::new(End::PeerLeft, "the client left");
+                    (why.clone().into(), Farewell::Say(why))
                 }
             }
         }
-        HeldLeg::Done(Err(closing)) => (closing.clone(), Farewell::Say(closing)),
+        HeldLeg::Done(Err(why)) => (why.clone().into(), Farewell::Say(why)),
         HeldLeg::Text(_) => {
-            let closing = Closing::new(End::ProtocolError, "a parked host has nothing to say");
-            (closing.clone(), Farewell::Say(closing))
+            let why = CloseFrame::new(End::ProtocolError, "a parked host has nothing to say");
+            (why.clone().into(), Farewell::Say(why))
         }
         HeldLeg::Lost(closing, farewell) => (closing, farewell),
     };

@@ -52,7 +52,7 @@ async fn cut(namespace: &Namespace, world: &World, client: &mut Client, what: &s
     let ((code, relay), agent, nats) = tokio::join!(relay, agent, nats);
     let seconds = [relay, agent, nats].map(|took| took.as_secs_f32());
     println!("{what}: noticed after [relay, agent, agent's NATS] {seconds:.1?} s");
-    assert_eq!(code, 1001);
+    assert_eq!(code, 4503);
     world.relay().says("stream ended").await;
     world.metric_is("stream_relay_streams", 0.0).await;
     assert!(world.metric("stream_relay_connections").await <= 1.0);

@@ -81,7 +81,7 @@ async fn an_agent_that_is_killed_ends_its_streams_only_and_comes_back() {
     echoes(&mut client, "before").await;
     let unused = world.url("cat").await;
     world.agent.take().unwrap().kill().await;
-    assert_eq!(client.closed_with(1001).await, "the other side left");
+    assert_eq!(client.closed_with(4503).await, "connection to the host was lost");
     world.metric_is("stream_relay_hosts_parked", 0.0).await;
     Client::connect(&unused, &[]).await.closed_with(4404).await;
     let (status, _) =

@@ -8,8 +8,9 @@ use stream::link::bridge::{AtEof, Heard, Local};
 use stream::link::frame::Role;
 use stream::link::leg::{Leg, Limits};
 use stream::link::reader::Text;
+use stream::protocol::close::CloseFrame;
 use stream::protocol::control::FromClient;
-use stream::protocol::end::{Closing, End, Outcome};
+use stream::protocol::end::{End, Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
@@ -246,7 +247,7 @@ async fn stop_is_told_to_the_peer_even_in_the_middle_of_a_frame() {
     let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End, notes: None };
     let stop = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        Closing::new(End::SessionEnded, "time is up")
+        CloseFrame::new(End::SessionEnded, "time is up")
     };
     let done = tokio::spawn(bridge_to_the_end(leg, local, hear, ready(None), stop));
     tokio::time::sleep(Duration::from_millis(50)).await;

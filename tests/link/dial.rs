@@ -14,7 +14,8 @@ use stream::link::proxy::Proxy;
 use stream::link::reader::Text;
 use stream::link::socket::Socket;
 use stream::link::upgrade;
-use stream::protocol::end::{Closing, End};
+use stream::protocol::close::CloseFrame;
+use stream::protocol::end::End;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -199,7 +200,7 @@ async fn a_client_that_keeps_sending_still_reads_everything_before_the_close() {
         notes: None,
     };
     let nothing = |_: &str| stream::link::bridge::Heard::Nothing;
-    let stop = std::future::pending::<Closing>();
+    let stop = std::future::pending::<CloseFrame>();
     let done = crate::support::bridge_to_the_end(leg, local, nothing, std::future::ready(None), stop);
     let slow = async {
         use futures_util::SinkExt;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use stream::link::leg::Limits;
 use stream::link::reader::{Sizes, Text};
-use stream::protocol::end::{Closing, End, Outcome};
+use stream::protocol::close::CloseFrame;
+use stream::protocol::end::{End, Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,7 +20,7 @@ struct Linked {
     host: Far,
     client: Far,
     relay: JoinHandle<Outcome>,
-    stop: oneshot::Sender<Closing>,
+    stop: oneshot::Sender<CloseFrame>,
 }
 
 async fn linked(room: usize, control: bool, limits: Limits) -> Linked {
@@ -95,7 +96,8 @@ async fn a_hundred_sessions_carry_every_byte_both_ways_and_then_the_close() {
         };
         let (host, client) = soon(async { tokio::join!(host, read_all(&mut l.client)) }).await;
         assert_eq!(client.bytes, last, "seed {seed}");
-        assert_eq!(client.close, Some((code, "over".into())), "seed {seed}");
+        let words = if code == 1000 { "target ended" } else { "over" };
+        assert_eq!(client.close, Some((code, words.into())), "seed {seed}");
         assert_eq!(host.close.unwrap().0, code, "seed {seed}");
         let outcome = soon(l.relay).await.unwrap();
         assert_eq!(outcome.closing.end.code(), code);
@@ -131,6 +133,8 @@ async fn close_codes_of_the_host_reach_the_client() {
     let cases = [
         (closing(1000, ""), 1000, "target ended"),
         (closing(4504, "no answer"), 4504, "no answer"),
+        // As agents before 0.2.0 said it.
+        (closing(1000, "target failed: /run/pipe does not exist"), 4502, "the target failed"),
         (closing(1002, "x"), 1001, "the other side left"),
         (closing(3001, "x"), 1001, "the other side closed with 3001 x"),
         (Message::Close(None), 1001, "the other side left"),
@@ -146,7 +150,7 @@ async fn close_codes_of_the_host_reach_the_client() {
 }
 
 #[tokio::test]
-async fn a_side_that_vanishes_was_heard_to_the_end_and_the_other_hears_1001() {
+async fn a_lost_side_was_read_to_the_end_and_the_other_is_told_whose_connection_was_lost() {
     for host_vanishes in [true, false] {
         let Linked { host, client, relay, stop: _stop } = linked(100_000, false, limits()).await;
         let (mut gone, mut left) = if host_vanishes { (host, client) } else { (client, host) };
@@ -154,8 +158,15 @@ async fn a_side_that_vanishes_was_heard_to_the_end_and_the_other_hears_1001() {
         drop(gone);
         let got = soon(read_all(&mut left)).await;
         assert_eq!(got.bytes.len(), 50_000);
-        assert_eq!(got.close.unwrap().0, 1001);
-        assert_eq!(soon(relay).await.unwrap().closing.end, End::PeerLeft);
+        let words = if host_vanishes {
+            "connection to the host was lost"
+        } else {
+            "connection to the client was lost"
+        };
+        assert_eq!(got.close, Some((4503, words.into())));
+        let closing = soon(relay).await.unwrap().closing;
+        assert_eq!(closing.end, End::PeerLost);
+        assert!(closing.reason.starts_with(words), "{closing}");
     }
 }
 
@@ -192,7 +203,7 @@ async fn stop_tells_both_even_in_the_middle_of_a_frame() {
             let sent = tokio::time::timeout(Duration::from_millis(50), send(near, &far)).await;
             assert!(sent.is_err());
         }
-        l.stop.send(Closing::new(End::SessionEnded, "by an administrator")).unwrap();
+        l.stop.send(CloseFrame::new(End::SessionEnded, "by an administrator")).unwrap();
         let (host, client) =
             soon(async { tokio::join!(read_all(&mut l.host), read_all(&mut l.client)) }).await;
         for got in [host, client] {
@@ -295,7 +306,7 @@ async fn a_silent_side_is_dead_within_three_intervals_and_a_living_one_is_not() 
             } else {
                 read_all(&mut alive).await.close.map(|close| close.0)
             };
-            assert_eq!(got, Some(1001), "dead host {dead_host}, busy {busy}");
+            assert_eq!(got, Some(4503), "dead host {dead_host}, busy {busy}");
             let after = begin.elapsed();
             assert!(
                 after > Duration::from_secs(40) && after <= Duration::from_secs(61),
@@ -377,7 +388,7 @@ async fn control_messages_of_the_host_reach_only_clients_that_speak_them() {
 }
 
 #[tokio::test]
-async fn too_large_is_told_to_the_offender_and_the_other_hears_that_it_left() {
+async fn too_large_is_told_to_the_offender_and_the_other_is_told_of_a_loss() {
     let small = Limits { sizes: Sizes { frame: 1000, message: 1500 }, ..limits() };
     for host_offends in [true, false] {
         for pieces in [1, 2] {
@@ -395,7 +406,7 @@ async fn too_large_is_told_to_the_offender_and_the_other_hears_that_it_left() {
             }
             let (bad, good) = soon(async { tokio::join!(read_all(&mut bad), read_all(&mut good)) }).await;
             assert_eq!(bad.close.unwrap().0, 4413);
-            assert_eq!(good.close.unwrap().0, 1001);
+            assert_eq!(good.close.unwrap().0, 4503);
             assert_eq!(good.bytes.len(), if pieces == 1 { 0 } else { 800 });
             assert_eq!(soon(l.relay).await.unwrap().closing.end, End::TooLarge);
         }
@@ -409,7 +420,7 @@ async fn a_broken_frame_is_a_protocol_error_for_the_one_who_sent_it() {
     // Two good bytes, then a reserved opcode.
     socket.write_all(&[0x82, 0x82, 0, 0, 0, 0, b'o', b'k', 0x83, 0x80]).await.unwrap();
     let got = soon(read_all(&mut l.host)).await;
-    assert_eq!((got.bytes.as_slice(), got.close.unwrap().0), (&b"ok"[..], 1001));
+    assert_eq!((got.bytes.as_slice(), got.close.unwrap().0), (&b"ok"[..], 4503));
     let mut answer = vec![];
     soon(socket.read_to_end(&mut answer)).await.unwrap();
     assert_eq!(&answer[..4], [0x88, answer[1], 0x03, 0xea]);

@@ -9,7 +9,8 @@ use stream::link::frame::Role;
 use stream::link::leg::{Held, Leg, Limits};
 use stream::link::pair::link;
 use stream::link::reader::{Sizes, Text};
-use stream::protocol::end::{Closing, End, Outcome};
+use stream::protocol::close::CloseFrame as Told;
+use stream::protocol::end::{End, Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -38,7 +39,7 @@ async fn pair(room: usize, control: bool) -> (Oracle, Oracle, JoinHandle<Outcome
 async fn pair_until(
     room: usize,
     control: bool,
-    stop: impl Future<Output = Closing> + Send + 'static,
+    stop: impl Future<Output = Told> + Send + 'static,
 ) -> (Oracle, Oracle, JoinHandle<Outcome>) {
     let (host, far_host) = leg(room, Role::Server, Text::Messages).await;
     let text = if control { Text::Messages } else { Text::Bytes };
@@ -51,7 +52,7 @@ async fn linked(
     host: Leg<DuplexStream>,
     client: Leg<DuplexStream>,
     control: bool,
-    stop: impl Future<Output = Closing>,
+    stop: impl Future<Output = Told>,
 ) -> Outcome {
     let (outcome, host, client) = link(host, client, control, stop).await;
     tokio::join!(host.take_leave(), client.take_leave());
@@ -193,20 +194,21 @@ async fn a_peer_that_falls_silent_is_dead_within_a_minute_and_an_idle_one_is_not
     let begun = Instant::now();
     let (code, reason) = closed(&mut host).await;
     let took = begun.elapsed();
-    assert_eq!(code, 1001);
-    assert!(reason.contains("silent"), "{reason}");
+    assert_eq!((code, reason.as_str()), (4503, "connection to the client was lost"));
     assert!(took <= Duration::from_secs(60), "{took:?}");
     while next(&mut host).await.is_some() {}
-    assert_eq!(outcome.await.unwrap().closing.end, End::PeerLeft);
+    let closing = outcome.await.unwrap().closing;
+    assert_eq!(closing.end, End::PeerLost);
+    assert!(closing.reason.contains("silent"), "{closing}");
 }
 
 #[tokio::test]
 async fn the_end_of_one_side_reaches_the_other() {
     let (host, mut client, outcome) = pair(4_096, false).await;
     drop(host);
-    assert_eq!(closed(&mut client).await, (1001, "the other side left".into()));
+    assert_eq!(closed(&mut client).await, (4503, "connection to the host was lost".into()));
     while next(&mut client).await.is_some() {}
-    assert_eq!(outcome.await.unwrap().closing.end, End::PeerLeft);
+    assert_eq!(outcome.await.unwrap().closing.end, End::PeerLost);
 
     let (mut host, mut client, outcome) = pair(4_096, false).await;
     client.close(Some(stream_close(1000, ""))).await.unwrap();
@@ -215,7 +217,7 @@ async fn the_end_of_one_side_reaches_the_other() {
     while next(&mut client).await.is_some() {}
     assert_eq!(outcome.await.unwrap().closing.reason, "the client left");
 
-    let stop = async { Closing::new(End::SessionEnded, "enough") };
+    let stop = async { Told::new(End::SessionEnded, "enough") };
     let (mut host, mut client, outcome) = pair_until(4_096, false, stop).await;
     assert_eq!(closed(&mut host).await, (4410, "enough".into()));
     assert_eq!(closed(&mut client).await, (4410, "enough".into()));
@@ -247,7 +249,7 @@ async fn control_messages_reach_only_clients_that_understand_them() {
 }
 
 #[tokio::test]
-async fn who_breaks_the_protocol_is_told_and_the_other_hears_only_that_it_is_over() {
+async fn who_breaks_the_protocol_is_told_and_the_other_is_told_of_a_loss() {
     let (host, mut far_host) = leg(1 << 16, Role::Server, Text::Messages).await;
     let (ours, theirs) = duplex(1 << 20);
     let limits = Limits { sizes: Sizes { frame: 100, message: 100 }, ..Limits::default() };
@@ -256,7 +258,7 @@ async fn who_breaks_the_protocol_is_told_and_the_other_hears_only_that_it_is_ove
     let outcome = tokio::spawn(linked(host, client, false, pending()));
     far_client.send(Message::binary(vec![0; 101])).await.unwrap();
     assert_eq!(closed(&mut far_client).await.0, 4413);
-    assert_eq!(closed(&mut far_host).await.0, 1001);
+    assert_eq!(closed(&mut far_host).await.0, 4503);
     while next(&mut far_host).await.is_some() {}
     drop(far_client);
     assert_eq!(outcome.await.unwrap().closing.end, End::TooLarge);

@@ -7,7 +7,7 @@ use stream::link::leg::{Leg, Limits};
 use stream::link::pair::link;
 use stream::link::reader::Text;
 use stream::link::socket::Socket;
-use stream::protocol::end::Closing;
+use stream::protocol::close::CloseFrame;
 use tokio::net::{TcpListener, TcpStream};
 
 /// Bytes of a linked pair: in a release it is a little less than in a test.
@@ -22,6 +22,6 @@ async fn socket() -> Socket {
 async fn an_idle_session_is_small() {
     let leg = |socket| Leg::new(socket, &[], Role::Server, Text::Messages, Limits::default());
     let (host, client) = (leg(socket().await), leg(socket().await));
-    let future = link(host, client, true, Box::pin(pending::<Closing>()));
+    let future = link(host, client, true, Box::pin(pending::<CloseFrame>()));
     assert!(size_of_val(&future) <= MOST, "{}", size_of_val(&future));
 }

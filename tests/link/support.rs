@@ -12,7 +12,8 @@ use stream::link::frame::Role;
 use stream::link::leg::{Leg, Limits};
 use stream::link::pair;
 use stream::link::reader::Text;
-use stream::protocol::end::{Closing, Outcome};
+use stream::protocol::close;
+use stream::protocol::end::Outcome;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -163,7 +164,7 @@ pub async fn link_to_the_end<H, C>(
     host: Leg<H>,
     client: Leg<C>,
     control: bool,
-    stop: impl Future<Output = Closing>,
+    stop: impl Future<Output = close::CloseFrame>,
 ) -> Outcome
 where
     H: AsyncRead + AsyncWrite,
@@ -180,7 +181,7 @@ pub async fn bridge_to_the_end<S, R, W>(
     local: Local<R, W>,
     hear: impl FnMut(&str) -> Heard,
     last_words: impl Future<Output = Option<String>>,
-    stop: impl Future<Output = Closing>,
+    stop: impl Future<Output = close::CloseFrame>,
 ) -> Outcome
 where
     S: AsyncRead + AsyncWrite,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use stream::link::frame::Role;
 use stream::link::writer::{WriteError, Writer};
-use stream::protocol::end::{Closing, End};
+use stream::protocol::close::CloseFrame;
+use stream::protocol::end::End;
 use tokio::io::{AsyncReadExt, duplex};
 use tokio_tungstenite::tungstenite::protocol::Role as TheirRole;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -44,8 +45,8 @@ async fn what_is_written_in_any_pieces_tungstenite_reads() {
                 }
             }
         }
-        let reason = "ü".repeat(dice.below(80));
-        writer.close(&Closing::new(End::SessionEnded, reason.clone())).await.unwrap();
+        let reason = "ü".repeat(1 + dice.below(80));
+        writer.close(&CloseFrame::by_platform(&reason)).await.unwrap();
         // Nothing follows a close frame, not even another.
         writer.close(&End::PeerLeft.into()).await.unwrap();
         writer.echo(Some(1000)).await.unwrap();

@@ -20,6 +20,7 @@ use super::log;
 use super::opened::{OpenError, Opened, Opening, blocking};
 use super::params::{ParamError, Params};
 use super::sandbox::Wants;
+use crate::protocol::failure::Failure;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -142,7 +143,7 @@ impl AsyncRead for Writers {
             // The last writer left, and this end would be readable (EOF) for ever. A new end is
             // quiet until the next writer comes. It is open before the old one closes, so a
             // writer in between still has a reader and its bytes stay in the pipe.
-            let next = self.fifo.open_end().map_err(io::Error::other)?;
+            let next = self.fifo.open_end().map_err(|error| Failure::Gone.error(error))?;
             self.end = Receiver::from_file(next)?;
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use super::opened::{OpenError, Opened, Opening, Output, Process, blocking};
 use super::params::{ParamError, Params};
 use super::program::Program;
 use super::sandbox::Wants;
+use crate::protocol::failure::Failure;
 use crate::protocol::grant::unix;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -280,7 +281,8 @@ impl OfUnits {
     }
 }
 
-/// What journalctl(1) says; it ends when this is dropped.
+/// What journalctl(1) says; it ends when this is dropped. It follows the journal for ever, so its end is
+/// never the journal's.
 struct Reader {
     output: Output,
     _process: Option<Process>,
@@ -292,7 +294,12 @@ impl AsyncRead for Reader {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.output).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.output).poll_read(cx, buf))?;
+        match buf.filled().len() == before && buf.remaining() > 0 {
+            true => Poll::Ready(Err(Failure::ReaderEnded.error("journalctl has ended"))),
+            false => Poll::Ready(Ok(())),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use std::task::{Context, Poll, ready};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::opened::{Ask, OpenError, Opened, Output, cannot};
+use super::opened::{Ask, OpenError, Opened, Output, Unable, cannot};
+use crate::protocol::failure::Failure;
 use lines::{Filter, Lines};
 
 /// Bytes read at a time where they are looked at: what they become is up to four times as long.
@@ -64,7 +65,7 @@ struct Wishes {
 }
 
 impl Shared {
-    fn ask(&self, ask: Ask, can_go_back: bool) -> Result<(), String> {
+    fn ask(&self, ask: Ask, can_go_back: bool) -> Result<(), Unable> {
         match ask {
             Ask::Pause => self.lock().is_paused = true,
             Ask::Resume => self.lock().is_paused = false,
@@ -74,7 +75,7 @@ impl Shared {
             }
             Ask::Since(time) if can_go_back => self.lock().since = Some(time),
             Ask::Since(_) => {
-                return Err("this log cannot go back: nothing older is kept or allowed".to_owned());
+                return Err(Unable::NothingOlder);
             }
             ask => return cannot(ask),
         }
@@ -113,7 +114,7 @@ impl View {
             let opened = ready!(opening.as_mut().poll(cx));
             self.opening = None;
             // What was asked for cannot be had any more, and going on with the rest would hide that.
-            self.source = opened.map_err(io::Error::other)?;
+            self.source = opened.map_err(|error| Failure::Unreadable.error(error))?;
             self.lines.begin_anew();
         }
         Poll::Ready(Ok(()))

@@ -82,13 +82,37 @@ pub enum Ask {
 }
 
 /// Does what was asked, or says why not. Never waits: what takes time goes on behind it.
-pub type Asked = Box<dyn Fn(Ask) -> Result<(), String> + Send + Sync>;
+pub type Asked = Box<dyn Fn(Ask) -> Result<(), Unable> + Send + Sync>;
+
+/// Why something that a client asked for is not done. Clients get these words, so none of them is about the host.
+#[derive(Debug)]
+pub enum Unable {
+    /// The target has no use for it.
+    Useless,
+    /// The target was opened read-only.
+    ReadOnly,
+    /// The log keeps nothing older, or its owner does not allow it.
+    NothingOlder,
+    /// What is wrong with the client's own filter.
+    Filter(regex_lite::Error),
+}
+
+impl fmt::Display for Unable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unable::Useless => f.write_str("this target cannot do that"),
+            Unable::ReadOnly => f.write_str("this stream is for reading only"),
+            Unable::NothingOlder => f.write_str("this log cannot go back: nothing older is kept or allowed"),
+            Unable::Filter(error) => error.fmt(f),
+        }
+    }
+}
 
 /// The answer to what a target has no use for. Every client tells its window's size unasked.
-pub(super) fn cannot(ask: Ask) -> Result<(), String> {
+pub(super) fn cannot(ask: Ask) -> Result<(), Unable> {
     match ask {
         Ask::Resize(_) => Ok(()),
-        _ => Err("this target cannot do that".to_owned()),
+        _ => Err(Unable::Useless),
     }
 }
 

@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{Need, explain, wrong_type};
 use super::kind::Open;
-use super::opened::{Ask, OpenError, Opened, Opening, Process, Window, blocking, cannot, see_to_its_end};
+use super::opened::{
+    Ask, OpenError, Opened, Opening, Process, Unable, Window, blocking, cannot, see_to_its_end,
+};
 use crate::protocol::mode::Mode;
 use identity::Identity;
 use input::{PipeInput, PtyInput};
@@ -189,10 +191,10 @@ impl Started {
     }
 }
 
-fn asked(ask: &Ask, mode: Mode, pty: Option<&Pty>, foreground: &Foreground) -> Result<(), String> {
+fn asked(ask: &Ask, mode: Mode, pty: Option<&Pty>, foreground: &Foreground) -> Result<(), Unable> {
     match (ask, pty) {
         (Ask::Resize(window), Some(pty)) => pty.resize(*window),
-        (Ask::Signal(_), _) if mode == Mode::Ro => return Err("this stream is for reading only".to_owned()),
+        (Ask::Signal(_), _) if mode == Mode::Ro => return Err(Unable::ReadOnly),
         (Ask::Signal(signal), pty) => foreground.signal(*signal, pty.and_then(Pty::foreground)),
         _ => return cannot(ask.clone()),
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::super::opened::OpenError;
 use super::engine::{Api, AskError};
+use crate::protocol::failure::Failure;
 
 /// A container that has the name that was asked for.
 pub(super) struct Found {
@@ -81,12 +82,13 @@ pub(super) enum Over {
 impl Over {
     /// The exit status of an end that has one; else the reason.
     pub(super) fn status(self) -> io::Result<i32> {
-        Err(io::Error::other(match self {
+        let failure = match self {
             Over::Ended(code) => return Ok(code),
-            Over::Restarted => "the container was restarted",
-            Over::Removed => "the container was removed",
-            Over::StillRuns => "the container engine ended the connection",
-        }))
+            Over::Restarted => Failure::Restarted,
+            Over::Removed => Failure::Removed,
+            Over::StillRuns => Failure::EngineLost,
+        };
+        Err(failure.error(failure.words()))
     }
 }
 
@@ -139,7 +141,7 @@ impl Found {
                     None => tokio::time::sleep(PAUSE).await,
                 },
                 Err(AskError::Refused(StatusCode::NOT_FOUND, _)) => return Ok(Over::Removed),
-                Err(error) => return Err(io::Error::other(api.engine.explained(error).message)),
+                Err(error) => return Err(Failure::EngineLost.error(api.engine.explained(error))),
             }
         }
         Ok(Over::StillRuns)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +16,11 @@ use super::console::{DETACH_KEYS, Hears, resizing, split};
 use super::ending::Ending;
 use super::engine::{Api, AskError};
 use super::found::{Found, PAUSE, TRIES};
+use crate::protocol::failure::Failure;
 use crate::protocol::mode::Mode;
+
+/// Between two looks at a program that goes on after the end of its output.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a program has to end by itself when its terminal is gone.
 const GRACE: Duration = Duration::from_secs(2);
@@ -50,7 +55,7 @@ impl Run {
             false => Box::new(cannot),
         };
         let why = Box::pin(async move {
-            send.send_replace(started.status().await);
+            send.send_replace(Some(started.status().await?));
             Ok(())
         });
         Ok(Opened {
@@ -106,16 +111,20 @@ impl Started {
         self.api.get(&format!("/exec/{}/json", self.id)).await.ok()
     }
 
-    /// The exit status, as soon as the engine knows it.
-    async fn status(&self) -> Option<i32> {
-        for _ in 0..TRIES {
-            let now = self.look().await?;
+    /// The exit status, as soon as the engine knows it: the program may live on after the end of its output.
+    async fn status(&self) -> io::Result<i32> {
+        let mut pause = PAUSE;
+        loop {
+            let path = format!("/exec/{}/json", self.id);
+            let now = self.api.get(&path).await;
+            let now = now.map_err(|error| Failure::EngineLost.error(self.api.engine.explained(error)))?;
             if now["Running"] == false {
-                return now["ExitCode"].as_i64().and_then(|code| i32::try_from(code).ok());
+                let code = now["ExitCode"].as_i64().and_then(|code| i32::try_from(code).ok());
+                return code.ok_or_else(|| Failure::EngineLost.error("the engine gives no exit status"));
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        None
     }
 
     /// Ends the program when nobody has its stream any more: engines let it run.

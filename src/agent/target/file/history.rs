@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::JoinHandle;
 
 use super::place::{Place, path_of};
+use crate::protocol::failure::Failure;
 
 /// Bytes read at a time. Unlike what was just written, old files come from a disk: not on the runtime's threads.
 const CHUNK: usize = 256 * 1024;
@@ -104,7 +105,7 @@ impl AsyncRead for History {
             if let Some(job) = &mut history.job {
                 let (files, read) = ready!(Pin::new(job).poll(cx)).map_err(io::Error::other)?;
                 history.job = None;
-                history.bytes = read?;
+                history.bytes = read.map_err(|error| Failure::Unreadable.error(error))?;
                 history.given = 0;
                 if !history.bytes.is_empty() {
                     history.files = Some(files);

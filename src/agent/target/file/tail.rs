@@ -1,4 +1,4 @@
-//! The bytes of one file after the other, as a stream that ends only with the log's directory.
+//! The bytes of one file after the other, as a stream that breaks off only with the log's directory.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::place::path_of;
 use super::watcher::Watcher;
+use crate::protocol::failure::Failure;
 
 /// Bytes given at a time.
 const CHUNK: usize = 64 * 1024;
@@ -133,7 +134,7 @@ impl AsyncRead for Tail {
                 continue;
             }
             if tail.is_last {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Err(Failure::Gone.error("the log's directory was removed or renamed")));
             }
             tail.changed.waker.register(cx.waker());
             if !tail.is_armed {

@@ -4,6 +4,7 @@ use memchr::memmem::Finder;
 use regex_lite::{Regex, RegexBuilder};
 use tokio::io::ReadBuf;
 
+use super::super::opened::Unable;
 use super::visible::Visible;
 
 /// Bytes of a line that a filter looks at; what is longer is judged by its beginning.
@@ -31,12 +32,12 @@ enum Pattern {
 
 impl Filter {
     /// Says what is wrong with the pattern.
-    pub(super) fn new(pattern: &str, invert: bool) -> Result<Filter, String> {
+    pub(super) fn new(pattern: &str, invert: bool) -> Result<Filter, Unable> {
         let pattern = if regex_lite::escape(pattern) == pattern {
             Pattern::Word(Box::new(Finder::new(pattern).into_owned()))
         } else {
             let built = RegexBuilder::new(pattern).size_limit(MAX_FILTER).build();
-            Pattern::Expression(built.map_err(|error| error.to_string())?)
+            Pattern::Expression(built.map_err(Unable::Filter)?)
         };
         Ok(Filter { pattern, invert })
     }

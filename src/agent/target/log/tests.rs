@@ -104,15 +104,15 @@ async fn a_log_that_can_is_begun_anew() {
 #[tokio::test]
 async fn what_cannot_be_done_is_refused() {
     let (_writer, log) = log(false);
-    assert!((log.asked)(filter("(", false)).unwrap_err().contains("open group"));
+    assert!((log.asked)(filter("(", false)).unwrap_err().to_string().contains("open group"));
     assert!((log.asked)(filter("a{1000}{1000}", false)).is_err());
-    assert!((log.asked)(Ask::Since(0)).unwrap_err().contains("cannot go back"));
+    assert!((log.asked)(Ask::Since(0)).unwrap_err().to_string().contains("cannot go back"));
     (log.asked)(Ask::Resize(Window { cols: 1, rows: 1 })).unwrap();
 }
 
 #[test]
 fn an_expression_that_would_take_long_is_refused() {
-    let said = Filter::new("(.?){200}x", false).err().unwrap();
+    let said = Filter::new("(.?){200}x", false).err().unwrap().to_string();
     assert!(said.contains("size limit"), "{said}");
     Filter::new(
         r"^\w{3} \d+ [\d:]+ \S+ sshd\[\d+\]: (Accepted|Failed) \w+ for (invalid user )?\S+ from",

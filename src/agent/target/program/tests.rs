@@ -322,8 +322,8 @@ async fn signals_go_to_the_foreground_and_only_of_those_who_may_write() {
     assert!(said.ends_with("heard\r\nstatus 4\r\n"), "{said:?}");
 
     let watched = sh(Mode::Ro, "sleep 60", "").await;
-    assert!((watched.asked)(Ask::Signal(Signal::Kill)).unwrap_err().contains("reading only"));
-    assert!((watched.asked)(Ask::Pause).unwrap_err().contains("cannot"));
+    assert!((watched.asked)(Ask::Signal(Signal::Kill)).unwrap_err().to_string().contains("reading only"));
+    assert!((watched.asked)(Ask::Pause).unwrap_err().to_string().contains("cannot"));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use nix::fcntl::OFlag;
 use nix::libc::{self, dev_t};
+use nix::sys::stat::{fstat, major};
 use nix::sys::termios::{
     BaudRate, ControlFlags, FlushArg, SetArg, cfmakeraw, cfsetspeed, tcflush, tcgetattr, tcsetattr,
 };
@@ -50,12 +51,16 @@ impl Speed {
     }
 }
 
+/// The major numbers of terminals that programs make, /dev/pts/N (Linux, Documentation/admin-guide/devices.txt).
+const PSEUDO_TERMINALS: std::ops::RangeInclusive<u64> = 136..=143;
+
 /// An open line.
 #[derive(Debug)]
 pub(super) struct Line {
     device: AsyncFd<OwnedFd>,
     /// How it was before.
     before: libc::termios,
+    is_pseudo_terminal: bool,
 }
 
 impl Line {
@@ -67,7 +72,9 @@ impl Line {
         let before = tcgetattr(&device).map_err(not_set)?;
         let device = pollable(device).map_err(|error| OpenError::system(path.display(), error))?;
         let mut settings = before.clone();
-        let line = Line { device, before: before.into() };
+        let rdev = fstat(device.get_ref()).map_err(not_set)?.st_rdev;
+        let is_pseudo_terminal = PSEUDO_TERMINALS.contains(&major(rdev));
+        let line = Line { device, before: before.into(), is_pseudo_terminal };
         cfmakeraw(&mut settings);
         // Without a modem there is no carrier to wait for; and whoever speaks is heard.
         settings.control_flags.insert(ControlFlags::CLOCAL | ControlFlags::CREAD);
@@ -92,6 +99,11 @@ impl Line {
 }
 
 impl Line {
+    /// Whether some program is at the other end, and not a wire.
+    pub(super) fn is_pseudo_terminal(&self) -> bool {
+        self.is_pseudo_terminal
+    }
+
     /// Reads what comes; nothing at the end of the line.
     pub(super) async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         loop {

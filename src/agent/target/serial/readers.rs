@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::line::Line;
+use crate::protocol::failure::Failure;
 
 /// Bytes read at a time: a line brings some 11 KB a second, and QEMU's terminal up to 4 KiB at once.
 const CHUNK: usize = 4096;
@@ -45,7 +46,7 @@ impl Shared {
         let (send, pieces) = mpsc::channel(WAITING);
         // Fails when the line has just ended: then the reader is at its end, too.
         let _ = self.joining.send(Seat { send, is_typing, missed: 0 });
-        Reader { _shared: self.clone(), pieces, piece: vec![], given: 0 }
+        Reader { shared: self.clone(), pieces, piece: vec![], given: 0 }
     }
 
     /// The right to type; none while somebody has it.
@@ -116,7 +117,7 @@ async fn give_to_all(line: Arc<Line>, mut joined: mpsc::UnboundedReceiver<Seat>)
 
 /// What one client sees of a line.
 pub(super) struct Reader {
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
     pieces: mpsc::Receiver<Vec<u8>>,
     piece: Vec<u8>,
     given: usize,
@@ -134,7 +135,9 @@ impl AsyncRead for Reader {
             reader.piece = vec![];
             match ready!(reader.pieces.poll_recv(cx)) {
                 Some(piece) => reader.piece = piece,
-                None => return Poll::Ready(Ok(())),
+                // The other end of a terminal was closed, as by a machine that was shut down.
+                None if reader.shared.line.is_pseudo_terminal() => return Poll::Ready(Ok(())),
+                None => return Poll::Ready(Err(Failure::Gone.error("the line was hung up"))),
             }
         }
         let left = &reader.piece[reader.given..];
