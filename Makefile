@@ -124,7 +124,7 @@ install-agent install-relay: install-%: build
 	install -D -m 0644 packaging/completions/stream-$*.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/stream-$*
 	install -D -m 0644 packaging/completions/_stream-$* $(DESTDIR)$(ZSH_COMPLETIONS)/_stream-$*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d packaging/completions/stream-$*.fish
-	install -D -m 0644 -t $(DOC)/stream-$* README.md docs/protocol.md docs/packages.md $(DOCS_$*)
+	install -D -m 0644 -t $(DOC)/stream-$* README.md SECURITY.md docs/protocol.md docs/packages.md $(DOCS_$*)
 	install -D -m 0644 -t $(DOC)/stream-$*/examples systemd/examples/stream-$*/*.conf $(EXAMPLES_$*)
 
 DOCS_agent = docs/targets.md $(wildcard docs/audit.md)
