@@ -20,7 +20,8 @@ stand_in() {
   rm -rf "$top"
 }
 
-# The next release of the packages $2.., into the folder $1: the same spec and programs, and a new line in config.toml.
+# The next release of the packages $2.., into the folder $1: the same spec (or $SPEC) and programs, and a new line in config.toml.
+# $DIST is what its release ends in.
 next_release() {
   local folder=$1 top package
   shift
@@ -32,8 +33,8 @@ next_release() {
   mkdir -p "$top/BUILD"
   cp LICENSE-* "$top/BUILD"
   # Only how the files come to be is left out.
-  sed -e '/^%debug_package/d; /^%prep$/,/^# The user comes/c\%install\ncp -a '"$top"'/root/. %{buildroot}\n' rpm/stream.spec >"$top/stream.spec"
-  rpmbuild -bb --quiet --nodeps --define "_topdir $top" --define 'dist .next' --define '__os_install_post %{nil}' "$top/stream.spec"
+  sed -e '/^%debug_package/d; /^%prep$/,/^# The user comes/c\%install\ncp -a '"$top"'/root/. %{buildroot}\n' "${SPEC-rpm/stream.spec}" >"$top/stream.spec"
+  rpmbuild -bb --quiet --nodeps --define "_topdir $top" --define "dist ${DIST-.next}" --define '__os_install_post %{nil}' "$top/stream.spec"
   cp "$top"/RPMS/*/*.rpm "$folder"
   rm -rf "$top"
 }
