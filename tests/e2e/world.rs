@@ -210,7 +210,7 @@ impl World {
             relay_config: String::new(),
             agent_config: String::new(),
             platform_config: String::new(),
-            key_config: String::new(),
+            key_config: "users = ['*']\n".into(),
             targets: String::new(),
             tls: false,
         };
