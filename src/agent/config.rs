@@ -8,7 +8,8 @@ use nkeys::KeyPair;
 use serde::Deserialize;
 
 use crate::daemon::config::{ConfigError, Loaded};
-use crate::daemon::nats::{Nats, RawNats, key_pair};
+use crate::daemon::loopback::is_loopback;
+use crate::daemon::nats::{Commands, Nats, RawNats, key_pair};
 use crate::daemon::secret::{Secret, resolve_path};
 use crate::link::dial::Address;
 use crate::link::leg::Limits;
@@ -187,7 +188,7 @@ pub fn troubles(file: &Path) -> Vec<ConfigError> {
         let raw: Raw = loaded.parse()?;
         Ok([
             raw.host(&loaded).err(),
-            raw.nats.check(&loaded, &["nats"]).err(),
+            raw.nats.check(&loaded, &["nats"], raw.auth.commands()).err(),
             raw.relay.check(&loaded).err(),
             raw.auth.check(&raw.relay, &loaded).err(),
         ])
@@ -255,23 +256,16 @@ impl Raw {
                 Some(resolve_path(path).map_err(|error| loaded.error_at(&["relay", "ca_file"], error))?)
             }
         };
+        let nats = self.nats.check(loaded, &["nats"], self.auth.commands())?;
         Ok(Settings {
             host: self.host(loaded)?,
             prefix,
-            nats: self.nats.check(loaded, &["nats"])?,
+            host_key: self.host_key(&nats, loaded)?,
+            nats,
             relays: self.relay.check(loaded)?,
             relay_ca,
             proxy: self.proxy(loaded)?,
             auth: self.auth.check(&self.relay, loaded)?,
-            host_key: match &self.auth.host_key_file {
-                None => None,
-                Some(file) => {
-                    let key = key_pair(file);
-                    Some(HostKey(key.map_err(|error| {
-                        loaded.error_at(&["auth", "host_key_file"], format!("{error:#}"))
-                    })?))
-                }
-            },
             leg: Limits {
                 ping_interval: limits.ping_interval,
                 write_stall: limits.write_stall,
@@ -296,6 +290,18 @@ impl Raw {
             let error = loaded.error_at(&["host_id"], why);
             error.mended_by(Some("the first lines"), "host_id = \"web1\"")
         })
+    }
+
+    /// A key of its own: what NATS has us sign for a login must not prove anything to a relay.
+    fn host_key(&self, nats: &Nats, loaded: &Loaded) -> Result<Option<HostKey>, ConfigError> {
+        let Some(file) = &self.auth.host_key_file else { return Ok(None) };
+        let wrong = |why: String| loaded.error_at(&["auth", "host_key_file"], why);
+        let key = key_pair(file).map_err(|error| wrong(format!("{error:#}")))?;
+        if nats.public_key() == Some(key.public_key()) {
+            let why = "is also the key of the NATS login: make another (`nk -gen user`)";
+            return Err(wrong(why.into()));
+        }
+        Ok(Some(HostKey(key)))
     }
 
     fn proxy(&self, loaded: &Loaded) -> Result<Option<Proxy>, ConfigError> {
@@ -340,9 +346,7 @@ impl RawRelay {
         }
         for url in &self.allow {
             let address = Address::of(url).map_err(|error| wrong(format!("{url}: {error}")))?;
-            let is_loopback = address.host == "localhost"
-                || address.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-            if !address.tls && !is_loopback && !self.allow_plaintext {
+            if !address.tls && !is_loopback(&address.host) && !self.allow_plaintext {
                 return Err(wrong(format!(
                     "{url} is not encrypted: use wss://, or set relay.allow_plaintext = true if the way is safe"
                 )));
@@ -353,6 +357,13 @@ impl RawRelay {
 }
 
 impl RawAuth {
+    fn commands(&self) -> Commands {
+        match self.mode {
+            Mode::Signed => Commands::Signed,
+            Mode::Opaque => Commands::Tokens,
+        }
+    }
+
     fn check(&self, relay: &RawRelay, loaded: &Loaded) -> Result<Auth, ConfigError> {
         match self.mode {
             Mode::Signed => {

@@ -102,6 +102,9 @@ fn announce(settings: &Settings) {
             "simple mode: commands are not signed; whoever may publish to this host's subjects opens its targets"
         );
     }
+    if let Some(remark) = settings.nats.remark() {
+        warn!("{remark}");
+    }
     if settings.targets.is_empty() {
         warn!("no target is configured: nothing can be opened (targets.d)");
     }

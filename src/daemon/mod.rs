@@ -8,6 +8,7 @@ pub mod exit;
 pub mod lifecycle;
 pub mod listen;
 pub mod logging;
+pub mod loopback;
 pub mod memory;
 pub mod metrics;
 pub mod nats;

@@ -1,19 +1,26 @@
 //! The connection to NATS, as agent and platform both need it: settings, authentication that is read
-//! anew on every connect, and events in words that say what to do.
+//! again on every connect, and events in words that say what to do.
 
-use std::path::PathBuf;
+mod login;
+mod servers;
+mod trust;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use async_nats::connection::State;
-use async_nats::{Auth, AuthError, Client, ClientError, ConnectOptions, Event, ServerError};
-use nkeys::KeyPair;
+use async_nats::{Client, ClientError, ConnectOptions, Event, ReconnectToServer, ServerError};
 use serde::Deserialize;
 
 use super::config::{ConfigError, Loaded};
-use super::secret::{Secret, resolve_path};
+use super::secret::resolve_path;
 use super::tls;
+
+use login::Login;
+use servers::{Servers, Turns};
+
+pub use login::key_pair;
 
 /// The longest pause between tries to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -41,27 +48,27 @@ pub struct RawNats {
     cert_file: Option<String>,
     key_file: Option<String>,
     tls_first: bool,
+    allow_plaintext: bool,
+}
+
+/// What makes a command be obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commands {
+    /// A grant, of which nobody else can make one.
+    Signed,
+    /// A token (simple mode): whoever reads it can use it.
+    Tokens,
 }
 
 /// What was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nats {
-    servers: Vec<async_nats::ServerAddr>,
+    servers: Servers,
     name: Option<String>,
     login: Login,
-    ca_file: Option<PathBuf>,
-    client_cert: Option<(PathBuf, PathBuf)>,
+    files: trust::Files,
     tls_first: bool,
-}
-
-/// How we say who we are. Files are read on every connect, so that a renewed one is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Login {
-    Nobody,
-    Creds(String),
-    Nkey(String),
-    Password { user: String, file: String },
-    Token(String),
+    allow_plaintext: bool,
 }
 
 impl RawNats {
@@ -69,18 +76,44 @@ impl RawNats {
     ///
     /// # Errors
     /// The first thing that is wrong, with its file and line.
-    pub fn check(&self, loaded: &Loaded, at: &[&str]) -> Result<Nats, ConfigError> {
+    pub fn check(&self, loaded: &Loaded, at: &[&str], commands: Commands) -> Result<Nats, ConfigError> {
         let wrong = |key: &str, why: &str| loaded.error_at(&[at, &[key]].concat(), why);
         if self.servers.is_empty() {
             let error = wrong("servers", "is needed: a list such as [\"tls://nats.example.com:4222\"]");
             let section = format!("[{}]", at.join("."));
             return Err(error.mended_by(Some(&section), "servers = [\"tls://nats.example.com:4222\"]"));
         }
-        let mut servers = Vec::new();
-        for server in &self.servers {
-            let parsed = server.parse().map_err(|error| wrong("servers", &format!("{server}: {error}")))?;
-            servers.push(parsed);
+        let login = self.login(wrong)?;
+        let files = self.files(wrong)?;
+        let servers = Servers::parse(&self.servers, self.asks_for_tls(), self.allow_plaintext)
+            .map_err(|why| wrong("servers", &why))?;
+        let secret = login.secret_in_clear().or(match commands {
+            Commands::Signed => None,
+            Commands::Tokens => Some("every token of simple mode"),
+        });
+        if let (Some(server), Some(secret), false) = (servers.exposed(), secret, self.allow_plaintext) {
+            let key = [at, &["allow_plaintext"]].concat().join(".");
+            let why = format!(
+                "{server} is not encrypted, and {secret} would travel in clear: use tls://, or set {key} = true if \
+                 the way is safe"
+            );
+            return Err(wrong("servers", &why));
         }
+        let (name, tls_first) = (self.name.clone(), self.tls_first);
+        Ok(Nats { servers, name, login, files, tls_first, allow_plaintext: self.allow_plaintext })
+    }
+
+    /// The setting that makes sense with TLS only.
+    fn asks_for_tls(&self) -> Option<&'static str> {
+        let settings = [
+            (self.tls_first, "tls_first"),
+            (self.ca_file.is_some(), "ca_file"),
+            (self.cert_file.is_some(), "cert_file"),
+        ];
+        settings.into_iter().find_map(|(is_set, key)| is_set.then_some(key))
+    }
+
+    fn login(&self, wrong: impl Fn(&str, &str) -> ConfigError) -> Result<Login, ConfigError> {
         let ways = [&self.creds_file, &self.nkey_seed_file, &self.password_file, &self.token_file];
         if ways.iter().filter(|way| way.is_some()).count() > 1 {
             return Err(wrong(
@@ -88,7 +121,7 @@ impl RawNats {
                 "only one of creds_file, nkey_seed_file, password_file and token_file",
             ));
         }
-        let login = match (&self.creds_file, &self.nkey_seed_file, &self.password_file, &self.token_file) {
+        Ok(match (&self.creds_file, &self.nkey_seed_file, &self.password_file, &self.token_file) {
             (Some(file), ..) => Login::Creds(file.clone()),
             (_, Some(file), ..) => Login::Nkey(file.clone()),
             (.., Some(file), _) => {
@@ -98,24 +131,20 @@ impl RawNats {
             (.., Some(file)) => Login::Token(file.clone()),
             _ if self.user.is_some() => return Err(wrong("user", "needs password_file")),
             _ => Login::Nobody,
-        };
+        })
+    }
+
+    fn files(&self, wrong: impl Fn(&str, &str) -> ConfigError) -> Result<trust::Files, ConfigError> {
         let path = |key: &str, path: &Option<String>| match path {
             None => Ok(None),
             Some(path) => resolve_path(path).map(Some).map_err(|error| wrong(key, &error.to_string())),
         };
-        let client_cert = match (path("cert_file", &self.cert_file)?, path("key_file", &self.key_file)?) {
+        let client = match (path("cert_file", &self.cert_file)?, path("key_file", &self.key_file)?) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
             _ => return Err(wrong("cert_file", "cert_file and key_file go together")),
         };
-        Ok(Nats {
-            servers,
-            name: self.name.clone(),
-            login,
-            ca_file: path("ca_file", &self.ca_file)?,
-            client_cert,
-            tls_first: self.tls_first,
-        })
+        Ok(trust::Files { ca: path("ca_file", &self.ca_file)?, client })
     }
 }
 
@@ -132,12 +161,16 @@ impl Nats {
         pause: impl Fn(usize) -> Duration + Send + Sync + 'static,
         told: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Client> {
-        self.trust()?;
         let told = Arc::new(told);
-        let mut options = self.login.options()?.retry_on_initial_connect();
-        options = self.tls(options).name(self.name.as_deref().unwrap_or(name));
+        let mut options = self.options()?.retry_on_initial_connect();
+        options = options.name(self.name.as_deref().unwrap_or(name));
         options = options.ping_interval(PING_INTERVAL);
         options = options.reconnect_delay_callback(move |tries| pause(tries).min(LONGEST_PAUSE));
+        let turns = Turns::of(self.servers.clone());
+        options = options.reconnect_to_server_callback(move |pool, _| {
+            let next = turns.next(&pool).map(|addr| ReconnectToServer { addr, delay: None });
+            std::future::ready(next)
+        });
         options = options.event_callback(move |event| {
             let told = told.clone();
             async move { told(event) }
@@ -145,10 +178,10 @@ impl Nats {
         if let Some(inbox) = inbox {
             options = options.custom_inbox_prefix(inbox);
         }
-        options.connect(&self.servers[..]).await.context("NATS")
+        options.connect(self.servers.configured()).await.context("NATS")
     }
 
-    /// Connects once, for a test.
+    /// Connects once, for a test, and to no server but those that are configured.
     ///
     /// # Errors
     /// What failed.
@@ -157,82 +190,45 @@ impl Nats {
         inbox: String,
         told: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Client> {
-        self.trust()?;
         let told = Arc::new(told);
-        let options =
-            self.tls(self.login.options()?).custom_inbox_prefix(inbox).event_callback(move |event| {
-                let told = told.clone();
-                async move { told(event) }
-            });
-        options.connect(&self.servers[..]).await.context("NATS")
-    }
-
-    /// The library tells nobody that this system trusts nobody.
-    fn trust(&self) -> Result<()> {
-        let is_tls = self.tls_first || self.servers.iter().any(async_nats::ServerAddr::tls_required);
-        if is_tls && self.ca_file.is_none() {
-            tls::system_roots().context("[nats]")?;
-        }
-        Ok(())
+        let options = self.options()?.ignore_discovered_servers().custom_inbox_prefix(inbox);
+        let options = options.event_callback(move |event| {
+            let told = told.clone();
+            async move { told(event) }
+        });
+        options.connect(self.servers.configured()).await.context("NATS")
     }
 
     /// The servers, for people.
     pub fn describe(&self) -> String {
-        let hosts = self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
-        hosts.collect::<Vec<_>>().join(", ")
+        self.servers.to_string()
     }
 
-    fn tls(&self, mut options: ConnectOptions) -> ConnectOptions {
-        if let Some(ca) = &self.ca_file {
-            options = options.add_root_certificates(ca.clone());
-        }
-        if let Some((cert, key)) = &self.client_cert {
-            options = options.add_client_certificate(cert.clone(), key.clone());
-        }
-        if self.tls_first { options.tls_first() } else { options }
+    /// What the owner should know of settings that are accepted all the same.
+    pub fn remark(&self) -> Option<String> {
+        let server = self.servers.exposed().filter(|_| !self.allow_plaintext)?;
+        Some(format!(
+            "NATS: {server} is not encrypted: whoever is on the way reads commands and records and can answer in the \
+             server's place; use tls://, or set allow_plaintext = true beside servers if the way is safe"
+        ))
     }
-}
 
-impl Login {
+    /// The public key of the login, if it is by key.
+    pub fn public_key(&self) -> Option<String> {
+        self.login.public_key()
+    }
+
+    /// Login and TLS, the same for every way to connect.
     fn options(&self) -> Result<ConnectOptions> {
-        if *self == Login::Nobody {
-            return Ok(ConnectOptions::new());
+        let options = self.login.options()?;
+        let Some(names) = self.servers.tls_names() else { return Ok(options) };
+        if self.files.ca.is_none() {
+            // The library tells nobody that this system trusts nobody.
+            tls::system_roots().context("[nats]")?;
         }
-        // A file that cannot be read now is an error now; later ones are tried again.
-        self.auth(&[])?;
-        let login = self.clone();
-        Ok(ConnectOptions::with_auth_callback(move |nonce| {
-            let auth = login.auth(&nonce).map_err(|error| AuthError::new(format!("{error:#}")));
-            async move { auth }
-        }))
-    }
-
-    fn auth(&self, nonce: &[u8]) -> Result<Auth> {
-        let mut auth = Auth::new();
-        match self {
-            Login::Nobody => {}
-            Login::Token(file) => auth.token = Some(Secret::read(file)?.expose().to_owned()),
-            Login::Password { user, file } => {
-                auth.username = Some(user.clone());
-                auth.password = Some(Secret::read(file)?.expose().to_owned());
-            }
-            Login::Nkey(file) => {
-                let key = key_pair(file)?;
-                auth.signature = Some(key.sign(nonce).with_context(|| format!("{file}: cannot sign"))?);
-                auth.nkey = Some(key.public_key());
-            }
-            Login::Creds(file) => {
-                let secret = Secret::read(file)?;
-                let part = |label: &str| {
-                    between(secret.expose(), label).with_context(|| format!("{file}: no {label} in it"))
-                };
-                let key = KeyPair::from_seed(part("USER NKEY SEED")?)
-                    .with_context(|| format!("{file}: bad seed"))?;
-                auth.signature = Some(key.sign(nonce).with_context(|| format!("{file}: cannot sign"))?);
-                auth.jwt = Some(part("NATS USER JWT")?.to_owned());
-            }
-        }
-        Ok(auth)
+        let config = self.files.client_config(names).context("[nats]")?;
+        let options = options.require_tls(true).tls_client_config(config);
+        Ok(if self.tls_first { options.tls_first() } else { options })
     }
 }
 
@@ -286,21 +282,6 @@ impl Last {
     }
 }
 
-/// Reads an nkey seed file, such as the key of a host.
-///
-/// # Errors
-/// When the file cannot be read or holds no seed.
-pub fn key_pair(file: &str) -> Result<KeyPair> {
-    KeyPair::from_seed(Secret::read(file)?.expose().trim())
-        .with_context(|| format!("{file}: not an nkey seed"))
-}
-
-/// What stands between `-----BEGIN label-----` and the next line of dashes in a credentials file.
-fn between<'a>(text: &'a str, label: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(&format!("BEGIN {label}"))?;
-    rest.lines().skip(1).map(str::trim).find(|line| !line.is_empty())
-}
-
 /// An event in words, with what would mend it.
 pub fn explain(event: &Event) -> String {
     match event {
@@ -326,15 +307,6 @@ pub fn explain(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_credentials_file_is_taken_apart() {
-        let creds = "-----BEGIN NATS USER JWT-----\nabc\n------END NATS USER JWT------\n\nIMPORTANT\n\n\
-                     -----BEGIN USER NKEY SEED-----\nSUX\n------END USER NKEY SEED------\n";
-        assert_eq!(between(creds, "NATS USER JWT"), Some("abc"));
-        assert_eq!(between(creds, "USER NKEY SEED"), Some("SUX"));
-        assert_eq!(between("", "USER NKEY SEED"), None);
-    }
 
     #[test]
     fn a_permission_violation_says_what_to_do() {

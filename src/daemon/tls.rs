@@ -145,7 +145,7 @@ fn pair(certificate: &Path, key: &Path) -> Result<CertifiedKey> {
     })
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let pem = std::fs::read(file).with_context(|| format!("cannot read certificate {}", file.display()))?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
@@ -163,7 +163,7 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>> {
         .with_context(|| format!("no private key in {path}"))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use crate::daemon::config::{ConfigError, Loaded};
-use crate::daemon::nats::{Nats, RawNats};
+use crate::daemon::nats::{Commands, Nats, RawNats};
 use crate::daemon::secret::{Secret, resolve_path};
 use crate::protocol::command::DEFAULT_PREFIX;
 use crate::protocol::grant::MAX_LIFETIME;
@@ -103,7 +103,7 @@ impl Raw {
         Ok(Settings {
             name: self.name.clone(),
             signing_key: Arc::new(signing_key),
-            nats: self.nats.check(loaded, &[AT, "nats"])?,
+            nats: self.nats.check(loaded, &[AT, "nats"], Commands::Signed)?,
             prefix: prefix.to_owned(),
             answer_timeout: self.answer_timeout,
             grant_lifetime: self.grant_lifetime,
@@ -132,7 +132,8 @@ impl Settings {
     /// What the owner should know of settings that are accepted all the same.
     pub fn remarks(&self) -> Vec<String> {
         let now = SystemTime::now();
-        self.policy.keys().iter().flat_map(|key| remarks(key, now)).collect()
+        let of_keys = self.policy.keys().iter().flat_map(|key| remarks(key, now));
+        of_keys.chain(self.nats.remark()).collect()
     }
 }
 

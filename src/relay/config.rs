@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::daemon::config::{ConfigError, Loaded};
 use crate::daemon::listen::ListenAddress;
+use crate::daemon::loopback;
 use crate::daemon::secret::resolve_path;
 use crate::link::dial::Address;
 use crate::link::leg::Limits;
@@ -319,5 +320,5 @@ impl RawAuth {
 fn is_loopback(address: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    loopback::is_loopback(host)
 }

@@ -167,6 +167,8 @@ pub struct World {
     pub public_port: u16,
     pub nats_kind: NatsKind,
     pub nats: Option<Process>,
+    /// Where agent and platform find NATS, if it is not plainly at `ip`.
+    pub nats_at: Option<String>,
     pub relay: Option<Process>,
     pub agent: Option<Process>,
     /// Every line of configuration besides the least.
@@ -182,7 +184,7 @@ pub struct World {
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
-fn own_address() -> String {
+pub fn own_address() -> String {
     // The process and a counter: two runs at the same time do not meet either.
     let number = WORLDS.fetch_add(1, Ordering::Relaxed);
     let pid = std::process::id();
@@ -204,6 +206,7 @@ impl World {
             public_port: 8080,
             nats_kind: NatsKind::Debian,
             nats: None,
+            nats_at: None,
             relay: None,
             agent: None,
             nats_config: String::new(),
@@ -261,7 +264,7 @@ impl World {
     }
 
     pub fn nats_url(&self) -> String {
-        format!("nats://{}:4222", self.ip)
+        self.nats_at.clone().unwrap_or_else(|| format!("nats://{}:4222", self.ip))
     }
 
     pub fn relay_url(&self) -> String {
@@ -279,6 +282,18 @@ impl World {
         command.args(["-a", &self.ip, "-p", "4222", "-c"]).arg(config);
         self.nats = Some(Process::start(command, self.path("nats.log")));
         self.connects(4222).await;
+    }
+
+    /// A certificate of its own authority, for names such as `IP:127.0.0.1,DNS:nats.test`: NAME.crt and NAME.key.
+    #[allow(dead_code, reason = "used by tests/reports")]
+    pub fn certificate(&self, name: &str, names: &str) -> (PathBuf, PathBuf) {
+        let (cert, key) = (self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")));
+        let ec = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=test";
+        let names = format!("subjectAltName={names}");
+        let rest = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", &names, "-keyout"];
+        let files = [key.to_str().unwrap(), "-out", cert.to_str().unwrap()];
+        self.run("openssl", &[&ec.split(' ').collect::<Vec<_>>()[..], &rest, &files].concat());
+        (cert, key)
     }
 
     /// Waits until somebody listens.

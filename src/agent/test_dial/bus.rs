@@ -56,7 +56,12 @@ pub async fn test(report: &mut Report, settings: &Settings) {
 
 fn judge(error: &anyhow::Error) -> (Exit, &'static str) {
     match error.downcast_ref::<async_nats::ConnectError>().map(async_nats::ConnectError::kind) {
-        Some(ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication) => (
+        // Our own refusal to log in.
+        Some(ConnectErrorKind::Authentication) => (
+            Exit::NoPerm,
+            "check the files that [nats] of CONFIG names, and that servers names the right server",
+        ),
+        Some(ConnectErrorKind::AuthorizationViolation) => (
             Exit::NoPerm,
             "NATS refuses the login: set in [nats] of CONFIG what the server knows this host by, such as \
              creds_file = \"/etc/stream-agent/nats.creds\" (or nkey_seed_file, user and password_file, token_file)",

@@ -96,13 +96,19 @@ fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
     });
     if as_json {
         let result = match &checked {
-            Ok((loaded, _)) => json!({ "ok": true, "files": loaded.files(), "origins": loaded.origins() }),
+            Ok((loaded, settings)) => json!({
+                "ok": true, "files": loaded.files(), "origins": loaded.origins(),
+                "remarks": Vec::from_iter(settings.nats.remark()),
+            }),
             Err(error) => json!({ "ok": false, "error": error.to_string() }),
         };
         println!("{result:#}");
     }
     let (loaded, settings) = checked?;
     if !as_json {
+        if let Some(remark) = settings.nats.remark() {
+            eprintln!("remark: {remark}");
+        }
         for file in loaded.files() {
             println!("read {}", file.display());
         }
