@@ -1,33 +1,41 @@
 //! The agent's side of NATS: its subjects as a micro service, and records for the audit.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_nats::Client;
+use async_nats::client::PublishErrorKind;
 use futures_util::StreamExt;
-use serde::Serialize;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::daemon::audit::Record;
+use crate::daemon::metrics::Counter;
 use crate::daemon::nats::Heard;
+use crate::daemon::throttle::{Rate, Throttle};
 use crate::link::backoff::random_fraction;
+use crate::protocol::close::MAX_REASON;
 use crate::protocol::command::Subjects;
+use crate::protocol::plain::plain;
 
 use super::Agent;
-use super::micro::{Micro, SERVICE, Verb};
+use super::calls::{Desk, Ears, json};
+use super::micro::SERVICE;
 use super::presence::{Health, Presence};
 use super::status::Status;
 
-/// Start commands that may be under way at once: a dial may take its time.
-const UNDER_WAY: usize = 64;
+/// Lines about one kind of trouble that everybody on the bus can cause: the first, then one in ten minutes. A summary
+/// counts the others.
+const TROUBLES: Rate = Rate { burst: 1, every: Duration::from_secs(600) };
 
 /// The connected agent.
 pub struct Bus {
     client: Client,
     subjects: Subjects,
     presence: Arc<Presence>,
+    /// What is logged of troubles that everybody on the bus can cause.
+    troubles: Throttle<&'static str>,
 }
 
 impl Bus {
@@ -38,14 +46,15 @@ impl Bus {
     pub async fn connect(agent: &Agent, status: Status) -> Result<Bus> {
         let settings = agent.settings();
         let subjects = Subjects::new(&settings.prefix, &settings.host);
-        let health = Health::new(settings.nats.describe(), status);
+        let troubles = Throttle::with_rate("troubles with NATS", TROUBLES, Counter::default());
+        let health = Health::new(settings.nats.describe(), &subjects, status, troubles.clone());
         let name = format!("{SERVICE} {}", settings.host);
-        let inbox = format!("{}.inbox", subjects.root());
+        let inbox = subjects.inbox();
         let told = health.clone();
         let client = settings.nats.connect(&name, Some(inbox), pause, move |event| told.told(&event)).await?;
         let presence =
             Arc::new(Presence::new(client.clone(), subjects.clone(), settings.host.clone(), health));
-        Ok(Bus { client, subjects, presence })
+        Ok(Bus { client, subjects, presence, troubles })
     }
 
     /// Whether the connection does its part.
@@ -64,65 +73,43 @@ impl Bus {
         records: mpsc::Receiver<Record>,
         ready: impl FnOnce() + Send + 'static,
     ) -> Result<()> {
-        // A group of its own: two agents with one host id must both hear, and so notice each other.
-        let group = format!("{SERVICE}-{}", self.presence.instance());
-        let endpoints = [
-            (Call::Start, self.subjects.start()),
-            (Call::Stop, self.subjects.stop()),
-            (Call::Targets, self.subjects.targets()),
-            (Call::Hello, self.subjects.hello()),
-        ];
-        let named: Vec<_> = endpoints.iter().map(|(call, subject)| (call.name(), subject.clone())).collect();
-        let micro =
-            Arc::new(Micro::new(self.presence.instance(), self.presence.host().as_str(), &group, &named));
-        let mut calls = Vec::new();
-        for (verb, subject) in Verb::subjects(self.presence.instance()) {
-            let heard = self.client.subscribe(subject).await.context("register the micro service")?;
-            calls.push(heard.map(move |message| (Call::Ask(verb), message)).boxed());
-        }
-        for (call, subject) in endpoints {
-            let heard = self.client.queue_subscribe(subject, group.clone()).await;
-            let heard = heard.with_context(|| format!("register {}", call.name()))?;
-            calls.push(heard.map(move |message| (call, message)).boxed());
-        }
-        let mut calls = futures_util::stream::select_all(calls);
+        let (id, host) = (self.presence.instance(), self.presence.host());
+        let ears = Ears::new(&self.subjects, id);
+        let micro = ears.micro(id, host.as_str());
         let (client, presence) = (self.client.clone(), self.presence.clone());
+        let desk = Desk::new(
+            agent.clone(),
+            presence.clone(),
+            micro,
+            client.clone(),
+            self.subjects.clone(),
+            self.troubles.clone(),
+        );
+        let mut calls = ears.open(&client).await?;
         let publishing = tokio::spawn(self.publish(records));
         let proving = tokio::spawn(presence.clone().prove(ready));
-        let places = Arc::new(Semaphore::new(UNDER_WAY));
         loop {
-            let next = tokio::select! {
-                next = calls.next() => next,
-                () = agent.stopping.cancelled() => None,
-            };
-            let Some((call, message)) = next else { break };
-            let (agent, presence, micro) = (agent.clone(), presence.clone(), micro.clone());
-            let (client, place, begun) = (client.clone(), places.clone(), Instant::now());
-            tokio::spawn(async move {
-                let payload = &message.payload;
-                let answer = match call {
-                    // Only a start takes its time: all else is answered however many dials hang.
-                    Call::Start => match place.try_acquire_owned() {
-                        Ok(_place) => json(&agent.start(payload).await),
-                        Err(_) => json(&agent.busy(UNDER_WAY)),
-                    },
-                    Call::Stop => json(&agent.stop(payload)),
-                    Call::Targets => json(&agent.targets()),
-                    Call::Hello => json(&presence.hear(payload)),
-                    Call::Ask(verb) => json(&micro.answer(verb)),
-                };
-                // A platform that only publishes wants no answer.
-                let Some(reply) = message.reply else { return };
-                if let Err(error) = client.publish(reply, answer.into()).await {
-                    warn!("NATS: an answer could not be sent: {error}");
-                }
-                micro.answered(call.name(), begun.elapsed());
-            });
+            tokio::select! {
+                call = calls.next() => match call {
+                    Some((call, message)) => desk.take(call, message),
+                    None => break,
+                },
+                // A subscription that was lost with a permission does not come back with it. The old ones go when the
+                // new ones are there.
+                () = presence.wants_ears() => tokio::select! {
+                    opened = ears.open(&client) => {
+                        calls = opened?;
+                        presence.has_ears();
+                    }
+                    () = agent.stopping.cancelled() => break,
+                },
+                () = agent.stopping.cancelled() => break,
+            }
         }
         proving.abort();
         // A platform that asks now hears at once that nobody is there.
         drop(calls);
-        drop(agent);
+        drop((desk, agent));
         // Streams that drain still make records. They end when nobody holds the agent any more.
         publishing.await.context("publish records")
     }
@@ -131,7 +118,12 @@ impl Bus {
     async fn publish(self, mut records: mpsc::Receiver<Record>) {
         while let Some(record) = records.recv().await {
             let subject = self.subjects.event(record.event.label());
-            if let Err(error) = self.client.publish(subject, json(&record).into()).await {
+            let mut published = self.client.publish(subject.clone(), json(&record).into()).await;
+            if published.as_ref().is_err_and(|error| error.kind() == PublishErrorKind::MaxPayloadExceeded) {
+                // That it happened is worth more than every word of it.
+                published = self.client.publish(subject, json(&shortened(record)).into()).await;
+            }
+            if let Err(error) = published {
                 warn!("NATS: a record could not be published: {error}");
             }
         }
@@ -141,32 +133,16 @@ impl Bus {
     }
 }
 
-/// What somebody wants of us.
-#[derive(Clone, Copy)]
-enum Call {
-    Start,
-    Stop,
-    Targets,
-    Hello,
-    Ask(Verb),
-}
-
-impl Call {
-    /// The name of the endpoint; the questions that every service is asked are none.
-    const fn name(self) -> &'static str {
-        match self {
-            Call::Start => "start",
-            Call::Stop => "stop",
-            Call::Targets => "targets",
-            Call::Hello => "hello",
-            Call::Ask(_) => "",
-        }
+/// The record without its parameters, and with all texts cut: it is in the log as it was.
+fn shortened(record: Record) -> Record {
+    let cut = |text: Option<String>| text.map(|text| plain(&text, MAX_REASON));
+    Record {
+        params: Default::default(),
+        target: cut(record.target),
+        user: cut(record.user),
+        reason: cut(record.reason),
+        ..record
     }
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    // All of these are strings, numbers and lists of them, which always serialise.
-    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// Doubled with every try, and jittered: thousands of hosts must not come back in the same moment.

@@ -19,6 +19,7 @@ use crate::protocol::grant::DEFAULT_LEEWAY;
 use crate::protocol::host::HostId;
 use crate::protocol::issuers::Issuers;
 
+use super::inboxes::Inboxes;
 use super::target::Target;
 
 /// The shipped example, which is also `--print-default-config`.
@@ -30,6 +31,7 @@ pub const EXAMPLE: &str = include_str!("../../packaging/agent/config.toml");
 pub struct Raw {
     host_id: Option<HostId>,
     subject_prefix: Option<String>,
+    inboxes: Option<Vec<String>>,
     nats: RawNats,
     relay: RawRelay,
     proxy: Option<RawProxy>,
@@ -121,6 +123,8 @@ pub struct Settings {
     pub host: HostId,
     /// What every subject begins with.
     pub prefix: String,
+    /// Where answers may go.
+    pub inboxes: Inboxes,
     /// The way to NATS.
     pub nats: Nats,
     /// Relays that may be dialled, without a slash at the end.
@@ -258,6 +262,8 @@ impl Raw {
         };
         let nats = self.nats.check(loaded, &["nats"], self.auth.commands())?;
         Ok(Settings {
+            inboxes: Inboxes::of(self.inboxes.as_deref(), &prefix)
+                .map_err(|why| wrong(&["inboxes"], &why))?,
             host: self.host(loaded)?,
             prefix,
             host_key: self.host_key(&nats, loaded)?,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub const SERVICE: &str = "stream-agent";
 
 /// What every micro service is asked: who is there, which subjects it hears, how much it has done.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Ping,
     Info,

@@ -3,27 +3,35 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result};
+use hyper::body::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::daemon::audit::{Event, Record};
+use crate::daemon::metrics::Counter;
+use crate::daemon::throttle::Throttle;
 use crate::daemon::tls;
 use crate::link::dial::{Address, Dialer};
 use crate::protocol::close::CloseFrame;
-use crate::protocol::command::{Answer, Code, Refusal, Start, Stop as StopCommand, TargetList, VERSION};
+use crate::protocol::command::{
+    Answer, Code, MAX_QUESTION, Refusal, Start, Stop as StopCommand, TargetList, VERSION,
+};
 use crate::protocol::end::End;
 
 use allowlist::Allowlist;
 use config::Settings;
-use order::Order;
+use order::{Order, Receipt};
 use parked::Parked;
 use sessions::Sessions;
 
 pub mod allowlist;
 pub mod bus;
+mod calls;
 pub mod config;
+mod hello;
+mod inboxes;
 mod micro;
 mod order;
 mod parked;
@@ -46,6 +54,10 @@ pub struct Agent {
     allowlist: Allowlist,
     sessions: Sessions,
     records: mpsc::Sender<Record>,
+    /// Records of commands that nobody need have signed: by the code of the refusal.
+    unsigned: Throttle<&'static str>,
+    /// Records of signed commands that were refused, which can be sent again and again: by their session.
+    signed: Throttle<String>,
     /// Takes nothing new.
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -68,6 +80,8 @@ impl Agent {
             sessions: Sessions::default(),
             settings: RwLock::new(Arc::new(settings)),
             records,
+            unsigned: Throttle::new("refused commands", Counter::default()),
+            signed: Throttle::new("refusals of signed commands", Counter::default()),
             stopping,
             tasks,
         };
@@ -97,11 +111,12 @@ impl Agent {
         Ok(needs_restart)
     }
 
-    /// Carries out a start command. The answer comes when the host is parked at the relay.
-    pub async fn start(self: &Arc<Self>, payload: &[u8]) -> Answer {
+    /// Carries out a start command. The answer comes when the host is parked at the relay, or when there is no more
+    /// time for it.
+    pub async fn start(self: &Arc<Self>, payload: Bytes, receipt: Receipt) -> Answer {
         let settings = self.settings();
         let mut record = Record { host: Some(settings.host.clone()), ..Record::new(Event::Refused) };
-        match self.parked(payload, &settings, &mut record).await {
+        match self.parked(payload, receipt, &settings, &mut record).await {
             Ok(parked) => {
                 let session = record.session.unwrap_or_default();
                 self.tasks.spawn(parked.run());
@@ -117,23 +132,34 @@ impl Agent {
         self.refuse(Refusal::new(Code::Busy, format!("{under_way} commands are under way")), record)
     }
 
+    /// The answer to a command that is refused, and its record if there are not too many of its kind.
     fn refuse(&self, refusal: Refusal, record: Record) -> Answer {
         let end = if refusal.code == Code::Busy { End::TooMany } else { End::NotAllowed };
-        self.tell(Record { end: Some(end), reason: Some(refusal.to_string()), ..record });
+        let is_told = match &record.session {
+            Some(session) => self.signed.admits(session.clone()),
+            None => self.unsigned.admits(refusal.code.label()),
+        };
+        if is_told {
+            self.tell(Record { end: Some(end), reason: Some(refusal.to_string()), ..record });
+        }
         Answer::refused(refusal)
     }
 
     /// From bytes to a parked host; `record` learns what is known on the way.
     async fn parked(
         self: &Arc<Self>,
-        payload: &[u8],
+        payload: Bytes,
+        receipt: Receipt,
         settings: &Settings,
         record: &mut Record,
     ) -> Result<Parked, Refusal> {
         if self.stopping.is_cancelled() {
             return Err(Refusal::new(Code::Stopping, "this agent is shutting down"));
         }
-        let (order, ticket) = Order::verify(Start::parse(payload)?, settings, record)?;
+        let start = Start::parse(&payload)?;
+        // It shares the memory of what else was read with it, and a dial may take long.
+        drop(payload);
+        let (order, ticket) = Order::verify(start, receipt, settings, record)?;
         let permit = self.allowlist.permit(&order.target, &order.params, order.mode)?;
         // Not before: a value that breaks a rule is repeated nowhere.
         record.params = order.params.clone();
@@ -144,6 +170,10 @@ impl Agent {
 
     /// Carries out a stop command.
     pub fn stop(&self, payload: &[u8]) -> Answer {
+        if payload.len() > MAX_QUESTION {
+            let why = format!("a stop command is at most {MAX_QUESTION} bytes");
+            return Answer::refused(Refusal::new(Code::TooLarge, why));
+        }
         let Ok(command) = serde_json::from_slice::<StopCommand>(payload) else {
             return Answer::refused(Refusal::new(
                 Code::BadCommand,
@@ -169,7 +199,9 @@ impl Agent {
     /// Logs a record and has it published.
     fn tell(&self, record: Record) {
         record.log();
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.records.try_send(record) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.records.try_send(record)
+            && self.unsigned.admits("records that NATS did not take")
+        {
             warn!("{WAITING_RECORDS} records wait for NATS: this one is only in the log");
         }
     }

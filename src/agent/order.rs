@@ -6,10 +6,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use crate::daemon::audit::{Event, Record};
 use crate::link::dial::Address;
-use crate::protocol::command::{Code, OpaqueStart, Refusal, Start};
+use crate::protocol::command::{ANSWER_WITHIN, Code, OpaqueStart, Ordered, Refusal, Start};
 use crate::protocol::headers;
 use crate::protocol::host::HostId;
 use crate::protocol::issuers::Issuers;
@@ -22,6 +23,9 @@ use super::config::{Auth, HostKey, Settings};
 
 /// How long the dial of simple mode is tried: its token has no date.
 const OPAQUE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What one try to dial has at least: a grant may come a moment before its end.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// How long a used session of simple mode is remembered.
 const OPAQUE_MEMORY: Duration = Duration::from_secs(3600);
@@ -40,14 +44,32 @@ pub struct Order {
     pub max_streams: Option<u32>,
     /// Hard end of the session, besides our own.
     pub max_time: Option<Duration>,
-    /// Until when it may be dialled.
-    pub deadline: SystemTime,
+    /// Until when the relay is tried.
+    pub deadline: Instant,
     /// How long the session must not be used again.
     pub remember: Duration,
     /// Who asked.
     pub user: Option<String>,
     /// Hash of the client's token.
     pub token: TokenHash,
+}
+
+/// When a command was received, and whether somebody waits for the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    /// When, on a clock that is never set.
+    pub at: Instant,
+    /// False for a platform that only publishes.
+    pub is_awaited: bool,
+}
+
+impl Receipt {
+    /// Until when the relay is tried for a command that can be dialled for so long: not for longer than the answer is
+    /// of use.
+    fn deadline(self, dialled: Duration, answer: Option<Duration>) -> Instant {
+        let longest = dialled.max(LEAST);
+        self.at + if self.is_awaited { answer.unwrap_or(ANSWER_WITHIN).min(longest) } else { longest }
+    }
 }
 
 /// What a relay is dialled with; of use only as long as there may be another dial.
@@ -108,18 +130,22 @@ impl Order {
     /// The refusal to answer with.
     pub fn verify(
         start: Start,
+        receipt: Receipt,
         settings: &Settings,
         record: &mut Record,
     ) -> Result<(Order, Ticket), Refusal> {
-        match (start, &settings.auth) {
-            (Start::Signed(jws), Auth::Signed { issuers, leeway }) => {
-                signed(&jws, issuers, *leeway, settings, record)
+        let until = |dialled| receipt.deadline(dialled, start.answer_within);
+        match (start.order, &settings.auth) {
+            (Ordered::Signed(jws), Auth::Signed { issuers, leeway }) => {
+                signed(&jws, issuers, *leeway, until, settings, record)
             }
-            (Start::Opaque(start), Auth::Opaque(key)) => opaque(start, key.expose(), settings, record),
-            (Start::Signed(_), Auth::Opaque(_)) => {
+            (Ordered::Opaque(order), Auth::Opaque(key)) => {
+                opaque(order, key.expose(), until, settings, record)
+            }
+            (Ordered::Signed(_), Auth::Opaque(_)) => {
                 Err(Refusal::new(Code::WrongAuthMode, "this host is in simple mode and takes no grants"))
             }
-            (Start::Opaque(_), Auth::Signed { .. }) => {
+            (Ordered::Opaque(_), Auth::Signed { .. }) => {
                 Err(Refusal::new(Code::WrongAuthMode, "this host takes signed grants only"))
             }
         }
@@ -142,6 +168,7 @@ fn signed(
     jws: &str,
     issuers: &Issuers,
     leeway: Duration,
+    until: impl Fn(Duration) -> Instant,
     settings: &Settings,
     record: &mut Record,
 ) -> Result<(Order, Ticket), Refusal> {
@@ -152,7 +179,8 @@ fn signed(
     record.user = claims.user.clone();
     record.token = Some(claims.token_sha256.fingerprint());
     grant.check_host(&settings.host)?;
-    grant.check_time(SystemTime::now(), leeway)?;
+    let now = SystemTime::now();
+    grant.check_time(now, leeway)?;
     let mut headers = vec![bearer(grant.jws())?];
     if let Some(HostKey(key)) = &settings.host_key {
         let proof = proof::prove(grant.jws(), key).map_err(|error| {
@@ -173,7 +201,7 @@ fn signed(
         mode: claims.mode,
         max_streams: claims.max_streams,
         max_time: claims.max_seconds.map(Duration::from_secs),
-        deadline: grant.deadline(),
+        deadline: until(grant.time_left(now)),
         remember: crate::protocol::grant::MAX_LIFETIME + leeway + leeway,
         user: claims.user.clone(),
         token: claims.token_sha256,
@@ -184,6 +212,7 @@ fn signed(
 fn opaque(
     start: OpaqueStart,
     relay_key: &str,
+    until: impl Fn(Duration) -> Instant,
     settings: &Settings,
     record: &mut Record,
 ) -> Result<(Order, Ticket), Refusal> {
@@ -208,7 +237,7 @@ fn opaque(
         mode: start.mode,
         max_streams: start.max_streams,
         max_time: start.max_seconds.map(Duration::from_secs),
-        deadline: SystemTime::now() + OPAQUE_DEADLINE,
+        deadline: until(OPAQUE_DEADLINE),
         remember: OPAQUE_MEMORY,
         user: start.user,
         token,

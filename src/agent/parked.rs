@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::daemon::audit::{Event, Record};
 use crate::link::backoff::Backoff;
@@ -18,6 +18,7 @@ use crate::protocol::close::CloseFrame;
 use crate::protocol::command::{Code, Refusal};
 use crate::protocol::control::FromRelay;
 use crate::protocol::end::{Closing, End};
+use crate::protocol::plain::plain;
 
 use super::Agent;
 use super::allowlist::{Permit, Place};
@@ -28,8 +29,8 @@ use super::stream::{Linked, Stream};
 /// How long the dial of a spare is tried: its session lives now.
 const SPARE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What one try to dial has at least: a grant may come a moment before its end.
-const LEAST: Duration = Duration::from_secs(1);
+/// The longest text of a relay or a proxy that is passed on, in bytes.
+const MAX_CAUSE: usize = 400;
 
 /// What a client hears that comes while other streams have all places.
 const NO_PLACE: &str = "all places are taken: try again when another stream has ended";
@@ -114,7 +115,7 @@ impl Accepted {
             if self.agent.stopping.is_cancelled() {
                 return;
             }
-            let deadline = SystemTime::now() + SPARE_DEADLINE;
+            let deadline = Instant::now() + SPARE_DEADLINE;
             let spare = match self.dial(deadline).await {
                 Ok(spare) => spare,
                 // The session may be over already: then the relay is right to refuse.
@@ -192,33 +193,31 @@ impl Accepted {
         });
     }
 
-    async fn dial(&self, deadline: SystemTime) -> Result<Leg<Socket>, Refusal> {
+    async fn dial(&self, deadline: Instant) -> Result<Leg<Socket>, Refusal> {
         let order = &self.order;
         let dialer = self.agent.dialer();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
         loop {
-            // A proxy or relay that says nothing must not keep the platform waiting for longer than it asked.
-            let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().max(LEAST);
             let headers = self.ticket.headers(self.terms);
-            let error = match timeout(left, dialer.dial(&self.ticket.relay, &headers, Text::Messages)).await {
-                Ok(Ok(dialled)) => {
+            let dialled = dialer.dial_until(deadline, &self.ticket.relay, &headers, Text::Messages).await;
+            let error = match dialled {
+                Ok(dialled) => {
                     self.ticket.learn(&dialled.headers);
                     return Ok(dialled.leg.suit(self.terms.profile));
                 }
-                Ok(Err(error)) => error,
-                Err(_) => DialError::Reach(format!("the relay gave no answer within {} s", left.as_secs())),
+                Err(error) => error,
             };
-            if !error.may_pass() {
-                let code = if matches!(error, DialError::Url(_)) {
-                    Code::RelayNotAllowed
-                } else {
-                    Code::RelayRefused
-                };
-                return Err(Refusal::new(code, error.to_string()));
-            }
             let wait = backoff.wait();
-            if SystemTime::now() + wait >= deadline || self.agent.stopping.is_cancelled() {
-                return Err(Refusal::new(Code::RelayUnreachable, error.to_string()));
+            let is_last = !error.may_pass() || Instant::now() + wait >= deadline;
+            if is_last || self.agent.stopping.is_cancelled() {
+                let code = match error {
+                    DialError::Url(_) => Code::RelayNotAllowed,
+                    DialError::Reach(_) | DialError::Barred(_) => Code::RelayUnreachable,
+                    DialError::Refused { .. } if error.may_pass() => Code::RelayUnreachable,
+                    DialError::Refused { .. } => Code::RelayRefused,
+                };
+                let what = if code == Code::RelayUnreachable { "cannot reach the relay: " } else { "" };
+                return Err(Refusal::new(code, plain(&format!("{what}{error}"), MAX_CAUSE)));
             }
             tracing::debug!(session = order.session, "dial failed, next try in {wait:?}: {error}");
             sleep(wait).await;
@@ -250,7 +249,7 @@ async fn wait_for_client(
         match leg.hold(&mut unwanted).await {
             Held::Text(text) => match serde_json::from_str(&text) {
                 Ok(FromRelay::Linked { stream, peer, control }) => {
-                    return Ok((Linked { stream, peer, control }, leg));
+                    return Ok((Linked { stream, peer: peer.parse().ok(), control }, leg));
                 }
                 // A newer relay may have more to say than we understand.
                 Err(_) => {}

@@ -1,6 +1,7 @@
 //! One stream: open the target for a client, move bytes, record how it ended.
 
 use std::future::{Future, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ const NOTES: usize = 4;
 pub struct Linked {
     /// Number of the stream in its session, from 1.
     pub stream: u32,
-    /// Address of the client.
-    pub peer: String,
+    /// Address of the client; none if the relay said something else.
+    pub peer: Option<IpAddr>,
     /// Whether the client understands control messages.
     pub control: bool,
 }
@@ -139,7 +140,7 @@ impl Stream {
     fn record(&self, event: Event) -> Record {
         Record {
             stream: Some(self.linked.stream),
-            peer: Some(self.linked.peer.clone()),
+            peer: self.linked.peer.map(|peer| peer.to_string()),
             mode: Some(self.place.permit().mode()),
             params: self.order.params.clone(),
             ..self.order.record(event, &self.agent.settings().host)

@@ -29,6 +29,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// own 60 s would leave a host whose link fell silent unreachable for three minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
+/// Messages that may wait for one of our subscriptions, and commands that may wait for the connection. What comes
+/// faster than it is taken is dropped: the library's own 65,536 would let one publisher fill the memory.
+const QUEUE: usize = 64;
+
 /// How long nothing may come from a server that we are said to be connected to. The library gives the connection
 /// up after three pings without an answer; one that has not done so after a fourth is stuck.
 const STUCK: Duration = Duration::from_secs(4 * PING_INTERVAL.as_secs());
@@ -164,7 +168,7 @@ impl Nats {
         let told = Arc::new(told);
         let mut options = self.options()?.retry_on_initial_connect();
         options = options.name(self.name.as_deref().unwrap_or(name));
-        options = options.ping_interval(PING_INTERVAL);
+        options = options.ping_interval(PING_INTERVAL).subscription_capacity(QUEUE).client_capacity(QUEUE);
         options = options.reconnect_delay_callback(move |tries| pause(tries).min(LONGEST_PAUSE));
         let turns = Turns::of(self.servers.clone());
         options = options.reconnect_to_server_callback(move |pool, _| {

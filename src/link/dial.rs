@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
@@ -68,6 +68,8 @@ pub enum DialError {
     Url(String),
     /// Everything before the relay's HTTP answer: worth another try.
     Reach(String),
+    /// The same, where another try would end alike: a certificate that is not trusted, a proxy that says no.
+    Barred(String),
     /// The relay answered with something other than 101.
     Refused {
         /// HTTP status.
@@ -78,10 +80,18 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// The same, where it is not the relay that was not reached.
+    fn of_proxy(self) -> DialError {
+        match self {
+            DialError::Reach(why) => DialError::Reach(format!("proxy: {why}")),
+            other => other,
+        }
+    }
+
     /// Whether the same dial may succeed later: yes for 5xx and whatever is below HTTP.
     pub fn may_pass(&self) -> bool {
         match self {
-            DialError::Url(_) => false,
+            DialError::Url(_) | DialError::Barred(_) => false,
             DialError::Reach(_) => true,
             DialError::Refused { status, .. } => status.is_server_error(),
         }
@@ -91,7 +101,7 @@ impl DialError {
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DialError::Url(why) | DialError::Reach(why) => f.write_str(why),
+            DialError::Url(why) | DialError::Reach(why) | DialError::Barred(why) => f.write_str(why),
             DialError::Refused { status, message } if message.is_empty() => {
                 write!(f, "relay answered {status}")
             }
@@ -205,9 +215,10 @@ impl Dialer {
             None => connect(&resolve(&address.host, address.port).await?).await?,
             Some(proxy) => {
                 let (host, port) = proxy.address();
-                let stream = connect(&resolve(host, port).await?).await?;
+                let found = resolve(host, port).await.map_err(DialError::of_proxy)?;
+                let stream = connect(&found).await.map_err(DialError::of_proxy)?;
                 let asked = proxy.connect(stream, &address.host, address.port);
-                within("proxy", asked).await?.map_err(|error| DialError::Reach(format!("{error:#}")))?
+                within("proxy", asked).await??
             }
         };
         self.secure(stream, address).await
@@ -226,13 +237,11 @@ impl Dialer {
         })?;
         let connected = within("TLS", TlsConnector::from(self.tls.clone()).connect(name, stream)).await?;
         let stream = connected.map_err(|error| {
-            let mut failed = reach(&format!("TLS with {}", address.host), &error);
-            if let DialError::Reach(text) = &mut failed
-                && text.contains("CaUsedAsEndEntity")
-            {
+            let mut text = in_words(&format!("TLS with {}", address.host), &error);
+            if text.contains("CaUsedAsEndEntity") {
                 text.push_str(" (self-signed? make it with basicConstraints=critical,CA:FALSE)");
             }
-            failed
+            if is_of_certificate(&error) { DialError::Barred(text) } else { DialError::Reach(text) }
         })?;
         Ok(Socket::Tls(Box::new(stream.into())))
     }
@@ -274,6 +283,20 @@ impl Dialer {
         let upgraded = upgraded.map_err(|error| reach("upgrade", &error))?;
         let (socket, early) = into_socket(upgraded).map_err(|error| DialError::Reach(error.to_string()))?;
         Ok(Dialled { leg: Leg::new(socket, &early, Role::Client, text, self.limits), headers: answer })
+    }
+
+    /// All steps in a row, until `deadline`.
+    ///
+    /// # Errors
+    /// That of the first step that fails, or was not over in time.
+    pub async fn dial_until(
+        &self,
+        deadline: Instant,
+        address: &Address,
+        headers: &[(HeaderName, HeaderValue)],
+        text: Text,
+    ) -> Result<Dialled, DialError> {
+        DEADLINE.scope(deadline, self.dial(address, headers, text)).await
     }
 
     /// All steps in a row.
@@ -348,12 +371,33 @@ fn random_key() -> Result<String, DialError> {
     Ok(STANDARD.encode(key))
 }
 
-async fn within<T>(step: &str, future: impl Future<Output = T>) -> Result<T, DialError> {
-    let late = |_| DialError::Reach(format!("{step}: no answer within {} s", STEP.as_secs()));
-    timeout(STEP, future).await.map_err(late)
+tokio::task_local! {
+    /// When the dial that a step belongs to must be over: the step that is not says so by its name.
+    static DEADLINE: Instant;
 }
 
-fn reach(step: &str, error: &dyn std::error::Error) -> DialError {
+async fn within<T>(step: &str, future: impl Future<Output = T>) -> Result<T, DialError> {
+    let left = DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let limit = left.unwrap_or(STEP).min(STEP);
+    let late = |_| {
+        let seconds = (limit.as_secs_f64() * 10.0).round() / 10.0;
+        DialError::Reach(format!("{step}: no answer within {seconds} s"))
+    };
+    timeout(limit, future).await.map_err(late)
+}
+
+/// Whether a failed TLS handshake is about the relay's certificate, which does not change between two tries.
+fn is_of_certificate(error: &std::io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
+}
+
+pub(super) fn reach(step: &str, error: &dyn std::error::Error) -> DialError {
+    DialError::Reach(in_words(step, error))
+}
+
+/// A failed step with all its causes.
+fn in_words(step: &str, error: &dyn std::error::Error) -> String {
     let mut text = format!("{step}: {error}");
     let mut source = error.source();
     while let Some(error) = source {
@@ -363,5 +407,5 @@ fn reach(step: &str, error: &dyn std::error::Error) -> DialError {
         }
         source = error.source();
     }
-    DialError::Reach(text)
+    text
 }

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
 
-use super::dial::parse_url;
+use super::dial::{DialError, parse_url, reach};
 use super::socket::Socket;
 use super::upgrade::into_socket;
 
@@ -70,12 +70,13 @@ impl Proxy {
     ///
     /// # Errors
     /// When the proxy says no, or something that is not HTTP.
-    pub async fn connect(&self, stream: TcpStream, host: &str, port: u16) -> anyhow::Result<TcpStream> {
+    pub async fn connect(&self, stream: TcpStream, host: &str, port: u16) -> Result<TcpStream, DialError> {
+        let failed = |error: hyper::Error| reach("proxy", &error);
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(super::dial::MAX_HEAD)
             .handshake(TokioIo::new(Socket::Tcp(stream)))
             .await
-            .context("proxy")?;
+            .map_err(failed)?;
         tokio::spawn(connection.with_upgrades());
         let authority =
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
@@ -83,16 +84,25 @@ impl Proxy {
         if let Some(authorization) = &self.authorization {
             request = request.header(PROXY_AUTHORIZATION, authorization);
         }
-        let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await.context("proxy")?;
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| DialError::Url(format!("{authority} cannot be asked of a proxy")))?;
+        let response = sender.send_request(request).await.map_err(failed)?;
+        let refusal = || format!("proxy refuses to connect to {authority} ({})", response.status().as_u16());
         match response.status().as_u16() {
             200..=299 => {}
-            407 => bail!("proxy asks for other credentials (407): check proxy.user and proxy.password_file"),
-            status => bail!("proxy refuses to connect to {authority} ({status})"),
+            407 => {
+                let why = "proxy asks for other credentials (407): check proxy.user and proxy.password_file";
+                return Err(DialError::Barred(why.into()));
+            }
+            // A policy, which is the same in a second; a 5xx says that the proxy did not get there this time.
+            400..=499 => return Err(DialError::Barred(refusal())),
+            _ => return Err(DialError::Reach(refusal())),
         }
-        let upgraded = hyper::upgrade::on(response).await.context("proxy")?;
-        match into_socket(upgraded)? {
-            (Socket::Tcp(stream), early) if early.is_empty() => Ok(stream),
-            _ => bail!("proxy sent bytes before we did"),
+        let upgraded = hyper::upgrade::on(response).await.map_err(failed)?;
+        match into_socket(upgraded) {
+            Ok((Socket::Tcp(stream), early)) if early.is_empty() => Ok(stream),
+            _ => Err(DialError::Reach("proxy sent bytes before we did".into())),
         }
     }
 }

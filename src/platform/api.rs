@@ -18,7 +18,9 @@ use super::policy::ApiKey;
 use super::usage::Exceeded;
 use super::wish::Wish;
 use super::{Denied, Platform};
+use crate::protocol::close::MAX_REASON;
 use crate::protocol::host::HostId;
+use crate::protocol::plain::plain;
 
 /// The largest body of a request that is read, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -102,10 +104,21 @@ impl From<Denied> for Error {
                 "no agent answers for this host: is the host id right, and stream-agent running and connected?"
                     .into(),
             ),
-            Denied::Late => (
+            Denied::Late(None) => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "host_not_answering",
-                "the host is connected but did not answer in time: it may be unable to reach the relay".into(),
+                "the host is connected but did not answer in time: is it overloaded, or too old to answer before \
+                 it has reached the relay?"
+                    .into(),
+            ),
+            Denied::Late(Some(stream)) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "host_not_answering",
+                format!(
+                    "no answer in time. The JetStream stream {} captures the host's subjects, so NATS cannot tell \
+                     whether the host is connected",
+                    plain(&stream, MAX_REASON)
+                ),
             ),
             // The agent's own code, so that a program can tell `busy` from `target_not_allowed`.
             Denied::Refused(refusal) => (StatusCode::CONFLICT, refusal.code.label(), refusal.message),

@@ -231,6 +231,7 @@ mod tests {
                 origin: vec![],
                 user: None,
                 cnf: None,
+                relay_run: None,
             };
             change(&mut claims);
             sign(&claims, &self.1)

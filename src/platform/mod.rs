@@ -42,6 +42,8 @@ mod wish;
 /// The platform.
 pub struct Platform {
     current: RwLock<Arc<Current>>,
+    /// Stands in every grant for the run of the relay whose program this is.
+    run: String,
     bus: Bus,
     journal: Mutex<Journal>,
     usage: Usage,
@@ -89,8 +91,8 @@ enum Denied {
     BadWish(String),
     /// No agent answers for the host.
     Offline,
-    /// The agent did not answer in time.
-    Late,
+    /// The agent did not answer in time; the JetStream stream that hides whether it is there.
+    Late(Option<String>),
     /// The agent refused.
     Refused(Refusal),
     /// We are not connected to NATS, or may not ask.
@@ -105,7 +107,7 @@ impl From<Unanswered> for Denied {
     fn from(why: Unanswered) -> Denied {
         match why {
             Unanswered::Offline => Denied::Offline,
-            Unanswered::Late => Denied::Late,
+            Unanswered::Late(captured) => Denied::Late(captured),
             Unanswered::Nats(text) => Denied::Nats(text),
             Unanswered::Nonsense(text) => Denied::Nonsense(text),
         }
@@ -113,14 +115,21 @@ impl From<Unanswered> for Denied {
 }
 
 impl Platform {
-    /// Connects to NATS. `relay` is the URL that clients and hosts use; hosts wait there for `host_wait`.
+    /// Connects to NATS. `relay` is the URL that clients and hosts use; hosts wait there for `host_wait`. The relay
+    /// knows by `run` that a grant was signed after it started.
     ///
     /// # Errors
     /// When the settings cannot be used at all; NATS being away is no error.
-    pub async fn start(settings: Settings, relay: String, host_wait: Duration) -> Result<Platform> {
+    pub async fn start(
+        settings: Settings,
+        relay: String,
+        host_wait: Duration,
+        run: String,
+    ) -> Result<Platform> {
         let bus = Bus::connect(&settings.nats).await?;
         Ok(Platform {
             current: RwLock::new(Arc::new(Current { settings, relay, host_wait })),
+            run,
             bus,
             journal: Mutex::default(),
             usage: Usage::default(),
@@ -178,8 +187,16 @@ impl Platform {
         let current = self.current();
         let token = Token::generate().map_err(|error| Denied::Broken(error.to_string()))?;
         let (id, now) = (ulid::Ulid::generate().to_string(), SystemTime::now());
-        let claims = Claims { mode, ..claims(&current, key, wish, &token, &id, now) };
-        let command = json!({ "v": VERSION, "grant": sign(&claims, &current.settings.signing_key) });
+        let claims = Claims {
+            mode,
+            relay_run: Some(self.run.clone()),
+            ..claims(&current, key, wish, &token, &id, now)
+        };
+        let command = json!({
+            "v": VERSION,
+            "grant": sign(&claims, &current.settings.signing_key),
+            "answer_within_ms": answer_within(current.settings.answer_timeout).as_millis() as u64,
+        });
         if command.to_string().len() > MAX_COMMAND {
             return Err(Denied::BadWish(format!(
                 "a command is at most {MAX_COMMAND} bytes: too much params"
@@ -231,6 +248,9 @@ impl Platform {
             return Err(Denied::Forbidden(OTHER_TARGET));
         }
         let mut list: TargetList = self.ask(Subjects::targets, host, &()).await?;
+        if list.host != *host {
+            return Err(Denied::Nonsense(format!("host {} answers in its place", list.host)));
+        }
         list.targets.retain(|target| key.may_open(host, &target.name));
         Ok(list)
     }
@@ -256,6 +276,11 @@ impl Platform {
     }
 }
 
+/// How long a host may take if its answer is to be here in time: the ways there and back get a quarter, up to 1 s.
+fn answer_within(timeout: Duration) -> Duration {
+    timeout - (timeout / 4).min(Duration::from_secs(1))
+}
+
 /// What the grant says.
 fn claims(current: &Current, key: &ApiKey, wish: &Wish, token: &Token, id: &str, now: SystemTime) -> Claims {
     let settings = &current.settings;
@@ -275,5 +300,6 @@ fn claims(current: &Current, key: &ApiKey, wish: &Wish, token: &Token, id: &str,
         origin: settings.origins.clone(),
         user: Some(wish.user.clone().unwrap_or_else(|| key.name.clone())),
         cnf: None,
+        relay_run: None,
     }
 }

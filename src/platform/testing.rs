@@ -1,6 +1,7 @@
 //! What the platform's tests need: a folder with settings, a NATS server that plays the hosts, and
 //! the API behind a real socket.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -98,7 +99,7 @@ async fn serve_nats(stream: TcpStream, host: Arc<impl Fn(&str, &[u8]) -> Reactio
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     write.write_all(format!("{INFO}\r\n").as_bytes()).await?;
-    let (mut line, mut inbox) = (String::new(), String::new());
+    let (mut line, mut inboxes) = (String::new(), HashMap::new());
     loop {
         line.clear();
         if read.read_line(&mut line).await? == 0 {
@@ -107,10 +108,13 @@ async fn serve_nats(stream: TcpStream, host: Arc<impl Fn(&str, &[u8]) -> Reactio
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["PING"] => write.write_all(b"PONG\r\n").await?,
-            ["SUB", _, id] => inbox = id.to_owned(),
+            ["SUB", inbox, id] => {
+                inboxes.insert(inbox.to_owned(), id.to_owned());
+            }
             ["PUB" | "HPUB", subject, reply, .., size] => {
                 let mut payload = vec![0; size.parse::<usize>().unwrap() + 2];
                 read.read_exact(&mut payload).await?;
+                let inbox = &inboxes[reply];
                 let answer = match host(subject, &payload[..payload.len() - 2]) {
                     Reaction::Answer(text) => format!("MSG {reply} {inbox} {}\r\n{text}\r\n", text.len()),
                     Reaction::Nobody => format!("HMSG {reply} {inbox} 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"),
@@ -146,7 +150,8 @@ impl Served {
     pub async fn without_nats(text: &str, nats: SocketAddr) -> Served {
         let folder = Folder::with_nats(nats);
         let settings = folder.settings(text).unwrap();
-        let platform = Platform::start(settings, RELAY.into(), Duration::from_secs(60)).await.unwrap();
+        let platform =
+            Platform::start(settings, RELAY.into(), Duration::from_secs(60), "run".into()).await.unwrap();
         let platform = Arc::new(platform);
         let listener = TcpListener::bind(LOCAL).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::end::{Closing, End};
 use super::failure::Failure;
+use super::plain::plain;
 
 /// The longest reason, in bytes: a control frame has 125, and two are the code's (RFC 6455 section 5.5).
 pub const MAX_REASON: usize = 123;
@@ -82,16 +83,9 @@ impl fmt::Display for CloseFrame {
     }
 }
 
-/// The beginning of a text that others wrote, without what would break a line of a log or a terminal.
+/// The beginning of a text that others wrote.
 fn one_line(text: &str) -> String {
-    let mut line = String::new();
-    for char in text.chars().map(|char| if char.is_control() { ' ' } else { char }) {
-        if line.len() + char.len_utf8() > MAX_REASON {
-            break;
-        }
-        line.push(char);
-    }
-    line
+    plain(text, MAX_REASON)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +10,15 @@ use super::host::HostId;
 use super::mode::Mode;
 use super::token::Token;
 
-/// The largest command that is read, in bytes.
+/// The largest start command that is read, in bytes.
 pub const MAX_COMMAND: usize = 16 * 1024;
+
+/// The largest payload of every other subject, in bytes.
+pub const MAX_QUESTION: usize = 4 * 1024;
+
+/// How long a platform waits that does not say so in its command: one second less than the 5 s that the bundled
+/// platform waited before commands had `answer_within_ms`.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
 /// The version of commands and answers.
 pub const VERSION: u64 = 1;
@@ -33,6 +41,11 @@ impl Subjects {
     /// The part that all of this host's subjects share.
     pub fn root(&self) -> &str {
         &self.root
+    }
+
+    /// What every inbox of this host begins with.
+    pub fn inbox(&self) -> String {
+        format!("{}.inbox", self.root)
     }
 
     /// Where the platform asks for a stream.
@@ -63,7 +76,17 @@ impl Subjects {
 
 /// The start command, before anything in it is trusted.
 #[derive(Debug)]
-pub enum Start {
+pub struct Start {
+    /// What is to be opened.
+    pub order: Ordered,
+    /// How long after its receipt the answer is of use, where the platform says so. A duration, because the clocks of
+    /// host and platform may differ.
+    pub answer_within: Option<Duration>,
+}
+
+/// How a start command says what is to be opened.
+#[derive(Debug)]
+pub enum Ordered {
     /// A signed grant (JWS compact).
     Signed(String),
     /// Simple mode: an opaque token.
@@ -102,6 +125,7 @@ impl Start {
         struct Head {
             v: u64,
             grant: Option<String>,
+            answer_within_ms: Option<u64>,
         }
         if payload.len() > MAX_COMMAND {
             return Err(Refusal::new(Code::TooLarge, format!("command is over {MAX_COMMAND} bytes")));
@@ -119,10 +143,11 @@ impl Start {
                 format!("command has v {}, this agent speaks v {VERSION}", head.v),
             ));
         }
-        match head.grant {
-            Some(grant) => Ok(Start::Signed(grant)),
-            None => serde_json::from_slice(payload).map(Start::Opaque).map_err(malformed),
-        }
+        let order = match head.grant {
+            Some(grant) => Ordered::Signed(grant),
+            None => Ordered::Opaque(serde_json::from_slice(payload).map_err(malformed)?),
+        };
+        Ok(Start { order, answer_within: head.answer_within_ms.map(Duration::from_millis) })
     }
 }
 
@@ -233,6 +258,8 @@ pub enum Code {
     RelayRefused,
     /// No such session on this host.
     NoSession,
+    /// The relay began a moment ago and cannot know whether the grant was used before. Said by relays to hosts only.
+    RelayStarting,
     /// The program is shutting down.
     Stopping,
     /// Something that is nobody's fault but ours.
@@ -264,6 +291,7 @@ impl Code {
             Code::RelayUnreachable => "relay_unreachable",
             Code::RelayRefused => "relay_refused",
             Code::NoSession => "no_session",
+            Code::RelayStarting => "relay_starting",
             Code::Stopping => "stopping",
             Code::Internal => "internal",
         }
@@ -308,7 +336,12 @@ mod tests {
     #[test]
     fn commands_ignore_unknown_fields_and_refuse_unknown_versions() {
         let start = Start::parse(br#"{"v":1,"grant":"a.b.c","later":true}"#).unwrap();
-        assert!(matches!(start, Start::Signed(grant) if grant == "a.b.c"));
+        assert_eq!(start.answer_within, None);
+        assert!(matches!(start.order, Ordered::Signed(grant) if grant == "a.b.c"));
+        let start = Start::parse(br#"{"v":1,"grant":"a.b.c","answer_within_ms":1500}"#).unwrap();
+        assert_eq!(start.answer_within, Some(Duration::from_millis(1500)));
+        let refusal = Start::parse(br#"{"v":1,"grant":"a.b.c","answer_within_ms":-1}"#).unwrap_err();
+        assert_eq!(refusal.code, Code::BadCommand);
         let refusal = Start::parse(br#"{"v":2,"grant":"a.b.c"}"#).unwrap_err();
         assert_eq!(refusal.code, Code::UnsupportedVersion);
     }

@@ -64,6 +64,9 @@ pub struct Claims {
     /// Public nkey of the host: then the dial must carry a [proof](super::proof).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<String>,
+    /// The run of the relay's program that this was signed during: that run knows that no earlier one has seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay_run: Option<String>,
 }
 
 /// A grant whose signature and form were verified.
@@ -106,14 +109,15 @@ impl Grant {
     pub fn check_time(&self, now: SystemTime, leeway: Duration) -> Result<(), Refusal> {
         let now = unix(now);
         let leeway = leeway.as_secs();
-        if now > self.claims.exp + leeway {
+        // The sums saturate: claims may be as large as their type allows.
+        if now > self.claims.exp.saturating_add(leeway) {
             let late = now - self.claims.exp;
             return Err(Refusal::new(
                 Code::GrantExpired,
                 format!("grant expired {late} s ago: check both clocks"),
             ));
         }
-        if self.claims.iat > now + leeway {
+        if self.claims.iat > now.saturating_add(leeway) {
             let early = self.claims.iat - now;
             return Err(Refusal::new(
                 Code::GrantExpired,
@@ -137,9 +141,9 @@ impl Grant {
         Ok(())
     }
 
-    /// The last moment to dial.
-    pub fn deadline(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(self.claims.exp)
+    /// How long it may still be dialled with, from `now` on: never longer than a grant lives.
+    pub fn time_left(&self, now: SystemTime) -> Duration {
+        Duration::from_secs(self.claims.exp.saturating_sub(unix(now))).min(MAX_LIFETIME)
     }
 
     pub(super) fn from_parts(parts: Parts<'_>, jws: &str) -> Result<Grant, Refusal> {

@@ -203,7 +203,7 @@ fn to_pem(label: &str, der: &[u8]) -> String {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::super::grant::{Claims, sign, unix};
+    use super::super::grant::{Claims, MAX_LIFETIME, sign, unix};
     use super::super::token::Token;
     use super::*;
 
@@ -225,6 +225,7 @@ mod tests {
             origin: vec![],
             user: None,
             cnf: None,
+            relay_run: None,
         }
     }
 
@@ -283,6 +284,12 @@ mod tests {
         }
         assert!(grant.check_host(&"h1".parse().unwrap()).is_ok());
         assert_eq!(grant.check_host(&"h2".parse().unwrap()).unwrap_err().code, Code::GrantAudience);
+
+        let last =
+            issuers.verify(&sign(&Claims { iat: u64::MAX - 9, exp: u64::MAX, ..claims() }, &key)).unwrap();
+        assert_eq!(last.check_time(now, leeway).unwrap_err().code, Code::GrantExpired);
+        assert_eq!(last.time_left(now), MAX_LIFETIME);
+        assert_eq!(grant.time_left(now + Duration::from_secs(99)), Duration::ZERO);
 
         let long = claims();
         let long = Claims { exp: long.iat + 61, ..long };

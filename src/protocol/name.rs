@@ -39,7 +39,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether a character has a shape of its own, and leaves those around it where they are.
-fn is_seen(c: char) -> bool {
+pub fn is_seen(c: char) -> bool {
     // `Debug` escapes controls, format characters (bidirectional ones too), odd spaces, private and unassigned ones.
     // Marks that belong to the letter before are escaped only where there is none.
     let printed = ["a", c.encode_utf8(&mut [0; 4])].concat();

@@ -70,6 +70,7 @@ mod tests {
             origin: vec![],
             user: None,
             cnf: Some(host.public_key()),
+            relay_run: None,
         };
         let jws = sign(&claims, &key);
         let grant = Issuers::of(&key).verify(&jws).unwrap();

@@ -38,7 +38,7 @@ pub fn error(status: StatusCode, code: &str, message: &str) -> Answer {
 /// A host's dial that is refused: 4xx, do not retry; 5xx, retry.
 pub fn refusal(refusal: &Refusal) -> Answer {
     let status = match refusal.code {
-        Code::Busy | Code::Stopping | Code::Internal => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Busy | Code::RelayStarting | Code::Stopping | Code::Internal => StatusCode::SERVICE_UNAVAILABLE,
         Code::GrantReplayed => StatusCode::CONFLICT,
         Code::RelayNotAllowed | Code::GrantProof => StatusCode::FORBIDDEN,
         Code::BadCommand => StatusCode::BAD_REQUEST,

@@ -17,7 +17,7 @@ use crate::link::upgrade;
 use crate::protocol::close::CloseFrame;
 use crate::protocol::command::{Code, Refusal};
 use crate::protocol::end::End;
-use crate::protocol::grant::unix;
+use crate::protocol::grant::{Claims, unix};
 use crate::protocol::host::HostId;
 use crate::protocol::profile::Profile;
 use crate::protocol::token::{Token, TokenHash};
@@ -151,10 +151,7 @@ fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Opti
             // A spare of a live session comes with the grant that the session began with.
             if !relay.rendezvous.is_live(&claims.token_sha256, &claims.sid) {
                 grant.check_time(SystemTime::now(), *leeway).map_err(refuse)?;
-                if claims.iat < unix(relay.started) {
-                    let why = "grant was issued before this relay started, and might have been used";
-                    return Err(refuse(Refusal::new(Code::GrantReplayed, why)));
-                }
+                check_unseen(relay, claims, *leeway).map_err(refuse)?;
             }
             if !settings.public_urls.iter().any(|url| url == claims.relay.trim_end_matches('/')) {
                 let why = format!("grant names the relay {}, which is not this one", claims.relay);
@@ -205,6 +202,18 @@ fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Opti
             })
         }
     }
+}
+
+/// Refuses a grant that an earlier run of this program may have seen: what was used then is not remembered. The clock
+/// of the platform that signed it may be ahead of ours by the leeway.
+fn check_unseen(relay: &Relay, claims: &Claims, leeway: Duration) -> Result<(), Refusal> {
+    let settled = unix(relay.started()).saturating_add(leeway.as_secs());
+    if claims.iat > settled || claims.relay_run.as_ref() == Some(&relay.run) {
+        return Ok(());
+    }
+    let wait = settled.saturating_sub(unix(SystemTime::now())) + 1;
+    let why = "the relay has just started and cannot know whether this grant was used before";
+    Err(Refusal::new(Code::RelayStarting, format!("{why}: ask for a new one in {wait} s")))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

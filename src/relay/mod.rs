@@ -1,7 +1,7 @@
 //! The relay: where hosts and clients meet. Knows neither NATS nor targets.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
@@ -47,8 +47,10 @@ pub struct Relay {
     metrics: RelayMetrics,
     all_metrics: Metrics,
     api: Option<Arc<dyn Api>>,
-    /// Grants that are older were perhaps used before, and nobody remembers.
-    started: SystemTime,
+    /// Stands for this run of the program: a grant that names it was used in no earlier one.
+    run: String,
+    /// When this run began, on a clock that is never set.
+    begun: Instant,
     /// Takes nothing new.
     stopping: CancellationToken,
     /// Nothing may go on any longer.
@@ -60,7 +62,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay that is ready to serve. `api` answers below `/api/`.
+    /// A relay that is ready to serve. `api` answers below `/api/`; grants that name `run` were signed by it.
     ///
     /// # Errors
     /// When certificate or key cannot be used.
@@ -68,6 +70,7 @@ impl Relay {
         settings: Settings,
         mut metrics: Metrics,
         api: Option<Arc<dyn Api>>,
+        run: String,
         stopping: CancellationToken,
     ) -> Result<Arc<Relay>> {
         let tls = match &settings.tls {
@@ -81,7 +84,8 @@ impl Relay {
             settings: RwLock::new(Arc::new(settings)),
             tls,
             api,
-            started: SystemTime::now(),
+            run,
+            begun: Instant::now(),
             stopping,
             drained: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -205,6 +209,11 @@ impl Relay {
         format!("{} streams, {hosts} hosts parked, {clients} clients waiting", self.streams())
     }
 
+    /// When this run began, by the clock as it is now: one that was wrong then may have been set right since.
+    fn started(&self) -> SystemTime {
+        SystemTime::now().checked_sub(self.begun.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
     fn settings(&self) -> Arc<Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -250,7 +259,8 @@ mod tests {
         let settings = settings(dir.path(), "listen = ['127.0.0.1:0']\nadmin = '127.0.0.1:0'");
         let stopping = CancellationToken::new();
         let bound = Bound::default().and_bind(&settings).await.unwrap();
-        let relay = Relay::new(settings, Metrics::new("stream_relay"), None, stopping.clone()).unwrap();
+        let relay =
+            Relay::new(settings, Metrics::new("stream_relay"), None, "run".into(), stopping.clone()).unwrap();
         let serving = tokio::spawn({
             let relay = relay.clone();
             async move { relay.serve(bound).await }

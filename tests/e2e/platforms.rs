@@ -32,6 +32,7 @@ async fn the_example_platform_opens_targets_of_a_relay_that_has_none_of_its_own(
     world.relay_config = "# no platform\n".into();
     world.targets = CAT.into();
     world.start().await;
+    world.takes_foreign_grants().await;
     let output = example(&world, "h1", "cat").output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut client = Client::connect(String::from_utf8(output.stdout).unwrap().trim(), &[]).await;
@@ -67,6 +68,7 @@ async fn grants_of_ours_verify_elsewhere_and_grants_from_elsewhere_verify_here()
         origin: vec!["https://a.example".into()],
         user: None,
         cnf: None,
+        relay_run: None,
     };
     let ours = sign(&claims, &SigningKey::read(&world.path("relay/k1.pem")).unwrap());
     // PyJWT reads our grant, is fooled by no byte of it, and signs the same claims anew.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill};
@@ -180,6 +180,8 @@ pub struct World {
     pub key_config: String,
     pub targets: String,
     pub tls: bool,
+    /// When the relay was ready.
+    pub relay_since: SystemTime,
 }
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
@@ -216,6 +218,7 @@ impl World {
             key_config: "users = ['*']\n".into(),
             targets: String::new(),
             tls: false,
+            relay_since: SystemTime::UNIX_EPOCH,
         };
         world
             .run(RELAY, &["keygen", "issuer", "--kid", "k1", "--out", world.path("relay").to_str().unwrap()]);
@@ -314,7 +317,8 @@ impl World {
             self.relay_config.replace("DIR", &dir.to_string())
         );
         if !text.contains("[auth]") {
-            text.push_str(&format!("[auth]\nissuers_dir = '{dir}/relay/issuers.d'\n"));
+            // There is one clock, and a leeway is also how long a young relay takes no grants of other platforms.
+            text.push_str(&format!("[auth]\nissuers_dir = '{dir}/relay/issuers.d'\nleeway = '0s'\n"));
         }
         if self.tls {
             text.push_str(&format!(
@@ -338,9 +342,17 @@ impl World {
         command.arg("--config").arg(self.path("relay/config.toml")).arg("serve");
         let relay = started(command, &self.dir, "relay").await;
         self.relay = Some(relay);
+        self.relay_since = SystemTime::now();
         if !self.relay_config.contains("# no platform") && !self.relay_config.contains("mode = 'opaque'") {
             self.relay.as_ref().unwrap().says("platform: NATS connected").await;
         }
+    }
+
+    /// Waits until the relay takes grants that its own platform has not signed: those of a second after its start.
+    pub async fn takes_foreign_grants(&self) {
+        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let since = seconds(self.relay_since);
+        within(SOON, || seconds(SystemTime::now()) > since, || "the clock stands".into()).await;
     }
 
     pub fn write_agent_config(&self) {

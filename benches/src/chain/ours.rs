@@ -69,6 +69,7 @@ impl Platform {
             origin: vec![],
             user: None,
             cnf: None,
+            relay_run: None,
         };
         let payload = format!(r#"{{"v":1,"grant":"{}"}}"#, grant::sign(&claims, &self.key));
         let path = format!("{STREAM_PATH}{}", token.reveal());

@@ -35,7 +35,7 @@ pub async fn test(report: &mut Report, settings: &Settings) {
     let subjects = Subjects::new(&settings.prefix, &settings.host);
     let complaints = Complaints::default();
     let told = complaints.clone();
-    let inbox = format!("{}.inbox", subjects.root());
+    let inbox = subjects.inbox();
     let begun = Instant::now();
     match settings.nats.try_connect(inbox, move |event| told.hear(&event)).await {
         Ok(client) => {

@@ -133,11 +133,13 @@ async fn run(file: &Path, checked: Checked, passed: Vec<Passed>) -> Result<(), E
     if let Auth::Opaque(_) = settings.auth {
         warn!("simple mode: hosts are known by a relay key, and sessions are not signed");
     }
+    let run = ulid::Ulid::generate().to_string();
     let platform = match platform {
         None => None,
         Some(platform) => {
             remark(&platform);
-            let started = Platform::start(platform, advertised(&settings), settings.host_wait).await;
+            let started =
+                Platform::start(platform, advertised(&settings), settings.host_wait, run.clone()).await;
             Some(Arc::new(started.or_exit(Exit::Config)?))
         }
     };
@@ -146,7 +148,7 @@ async fn run(file: &Path, checked: Checked, passed: Vec<Passed>) -> Result<(), E
     if let Some(platform) = &platform {
         platform.register(metrics.registry("stream_platform"));
     }
-    let relay = Relay::new(settings, metrics, api, lifecycle.stopping()).or_exit(Exit::Config)?;
+    let relay = Relay::new(settings, metrics, api, run, lifecycle.stopping()).or_exit(Exit::Config)?;
     if let Some(platform) = &platform {
         // The relay holds the platform already: not the other way round as well.
         let relay = Arc::downgrade(&relay);
