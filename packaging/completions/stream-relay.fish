@@ -94,10 +94,11 @@ complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l mode 
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l param -d 'Parameter of a templated target; may be given several times' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l max-seconds -d 'Hard end of the session' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l url-file -d 'File with a client URL of another platform, instead of HOST and TARGET; - reads standard input' -r -F
-complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l listen -d 'Accept local connections here, and give each a stream of its own. Port 0: one is chosen and printed' -r
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l listen -d 'Accept local connections here, and give each a stream of its own. Port 0: one is chosen and printed. unix:/PATH is a socket that only its user can connect to' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l raw -d 'With --stdio on a terminal: whether every key goes to the target, Ctrl-C too' -r -f -a "auto\t'Unless the target is known to be no terminal, or read-only'
 yes\t'Always: such as for a serial console behind a socket'
 no\t'Never'"
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l escape -d 'With --stdio: the key that begins an escape at the beginning of a line: a character, ^ and a letter for a control character, or none. KEY. leaves, KEY? lists what there is. Default: ~ on a terminal, else none' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l filter -d 'With --stdio: only the lines of a log that match this regular expression, chosen on the host. Lines that it sent before it heard of this come nevertheless' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l since -d 'With --stdio: begin a log anew with what was written since then: a time ago, as 2h, or @SECONDS since 1970' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l config -d 'Configuration file; config.d/*.toml beside it is read too' -r -F

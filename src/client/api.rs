@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
+use crate::daemon::printable::printable;
 use crate::daemon::secret::Secret;
 use crate::link::dial::{Address, Dialer};
 use crate::protocol::command::TargetInfo;
@@ -147,7 +148,7 @@ impl Api {
 /// The platform's error, with the exit code that says of which kind it is.
 fn refusal(status: u16, answer: &[u8]) -> ExitError {
     let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-    let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+    let text = |key: &str| printable(answer[key].as_str().unwrap_or_default()).into_owned();
     let (code, message) = (text("code"), text("message"));
     let error = match message.is_empty() {
         true => anyhow!("the platform answered {status}: is --platform its address?"),

@@ -1,74 +1,95 @@
-//! One stream between a websocket and something local, and what its end means.
+//! One stream between a websocket and something local.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::pin::pin;
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use anyhow::anyhow;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use crate::daemon::exit::{Exit, ExitError, OrExit};
+use crate::daemon::printable::printable;
 use crate::link::bridge::{AtEof, Heard, Local, bridge};
 use crate::link::leg::Leg;
 use crate::link::socket::Socket;
-use crate::protocol::close::CloseFrame;
 use crate::protocol::control::{FromClient, FromHost, to_text};
-use crate::protocol::end::{End, Outcome};
+use crate::protocol::end::End;
 
+use super::ending::{Ending, Finished};
 use super::terminal;
+use super::watched::Watched;
 
-/// Moves bytes until the stream ends, or `stop` says so. The number is the exit status of the target's
-/// process, where it has one.
-pub async fn carry<R, W>(
-    leg: Leg<Socket>,
-    input: R,
-    output: W,
-    notes: Option<mpsc::Receiver<String>>,
-    stop: impl Future<Output = CloseFrame>,
-) -> (Outcome, Option<i32>)
+/// How long a stream that is ended on this side may take to say so. The relay may be what hangs.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// The local side of a stream.
+pub struct Side<R, W> {
+    /// What the user sends, and what it is called.
+    pub input: (R, &'static str),
+    /// Where the output of the target goes, and what it is called.
+    pub output: (W, &'static str),
+    /// Control messages for the host.
+    pub notes: Option<mpsc::Receiver<String>>,
+}
+
+/// Moves bytes until the stream ends, or `stop` says how it ends on this side, or the local side fails.
+pub async fn carry<R, W>(leg: Leg<Socket>, side: Side<R, W>, stop: impl Future<Output = Ending>) -> Finished
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    const UNKNOWN: i32 = -1;
-    let status = AtomicI32::new(UNKNOWN);
+    let status = OnceLock::new();
     let hear = |text: &str| match serde_json::from_str(text) {
         Ok(FromHost::Eof) => Heard::Eof,
         Ok(FromHost::Exit { code }) => {
-            status.store(code, Ordering::Relaxed);
+            let _ = status.set(code);
             Heard::Nothing
         }
         Ok(FromHost::Refused { what, message }) => {
-            eprintln!("{what}: {message}");
+            terminal::say(&format!("{}: {}", printable(&what), printable(&message)));
             Heard::Nothing
         }
         Ok(FromHost::Unknown) | Err(_) => Heard::Nothing,
     };
-    let local = Local { output: input, input: Some(output), at_eof: AtEof::LeaveToPeer, notes };
-    let (outcome, parting) = bridge(leg, local, hear, std::future::ready(None), stop).await;
-    parting.take_leave().await;
-    let status = status.into_inner();
-    (outcome, (status != UNKNOWN).then_some(status))
-}
-
-/// A stream that ended as streams do is no error.
-///
-/// # Errors
-/// Every other end, with the exit code that says of which kind it is.
-pub fn finished(outcome: &Outcome) -> Result<(), ExitError> {
-    let closing = &outcome.closing;
-    let exit = match closing.end {
-        End::TargetEnded => return Ok(()),
-        End::PeerLeft
-            if outcome.bytes_out + outcome.bytes_in > 0 && closing.reason == End::PeerLeft.reason() =>
-        {
-            return Ok(());
-        }
-        End::NotAllowed | End::TokenUsed | End::TokenMalformed | End::SessionEnded => Exit::NoPerm,
-        End::RelayRestarting | End::TooMany => Exit::TempFail,
-        _ => Exit::Unavailable,
+    let (report, mut failed) = mpsc::channel(1);
+    let local = Local {
+        output: Watched::new(side.input.0, side.input.1, report.clone()),
+        input: Some(Watched::new(side.output.0, side.output.1, report)),
+        at_eof: AtEof::LeaveToPeer,
+        notes: side.notes,
     };
-    Err(anyhow!("{closing}")).or_exit(exit)
+    let leave = CancellationToken::new();
+    let asked = async {
+        leave.cancelled().await;
+        End::PeerLeft.into()
+    };
+    let mut stream = pin!(async {
+        let (outcome, parting) = bridge(leg, local, hear, std::future::ready(None), asked).await;
+        let is_lost = parting.is_lost();
+        parting.take_leave().await;
+        match is_lost {
+            true => Ending::Lost(outcome.closing),
+            false => Ending::Closed(outcome.closing),
+        }
+    });
+    let ours = tokio::select! {
+        biased;
+        ending = &mut stream => Err(ending),
+        Some(ending) = failed.recv() => Ok(ending),
+        ending = stop => Ok(ending),
+    };
+    let ending = match ours {
+        // What came last may not have reached the output.
+        Err(ending) => failed.try_recv().unwrap_or(ending),
+        Ok(ending) => {
+            leave.cancel();
+            let _ = timeout(LEAVE, stream).await;
+            ending
+        }
+    };
+    Finished { ending, status: status.get().copied() }
 }
 
 /// The terminal's size now and whenever it changes, as control messages.
@@ -88,28 +109,4 @@ pub fn sizes() -> Option<mpsc::Receiver<String>> {
         }
     });
     Some(told)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use crate::protocol::end::Closing;
-
-    fn exit(end: impl Into<Closing>, bytes_out: u64) -> Exit {
-        let outcome = Outcome { bytes_in: 0, bytes_out, closing: end.into() };
-        finished(&outcome).map_or_else(|error| error.exit, |()| Exit::Ok)
-    }
-
-    #[test]
-    fn an_end_has_its_exit_code() {
-        assert_eq!(exit(End::TargetEnded, 0), Exit::Ok);
-        assert_eq!(exit(End::PeerLeft, 1), Exit::Ok);
-        // Nothing was ever said: that is not how a good stream ends.
-        assert_eq!(exit(End::PeerLeft, 0), Exit::Unavailable);
-        assert_eq!(exit(Closing::new(End::PeerLeft, "silent"), 1), Exit::Unavailable);
-        assert_eq!(exit(End::SessionEnded, 1), Exit::NoPerm);
-        assert_eq!(exit(End::TooMany, 0), Exit::TempFail);
-        assert_eq!(exit(End::NoHost, 0), Exit::Unavailable);
-    }
 }

@@ -1,21 +1,27 @@
 //! `open --listen`: every local connection gets a stream of its own.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
-use crate::protocol::close::CloseFrame;
-use crate::protocol::end::End;
+use crate::daemon::listen::ListenAddress;
 
-use super::carry::{carry, finished};
+use super::carry::{Side, carry};
+use super::door::{Door, Visitor};
+use super::ending::{Ending, Finished};
 use super::open::{Opener, Source};
+use super::terminal::say;
 
 /// The pause after an accept that failed: running out of descriptors must not make us spin.
 const COOL_DOWN: Duration = Duration::from_millis(100);
@@ -23,14 +29,22 @@ const COOL_DOWN: Duration = Duration::from_millis(100);
 /// How long streams may take to end in good order after a signal.
 const FAREWELLS: Duration = Duration::from_secs(3);
 
+/// How long a target may work on what a local program sent before it closed its connection.
+const LAST_WORK: Duration = Duration::from_secs(3);
+
 impl Opener {
     /// Accepts local connections until a signal.
-    pub(super) async fn listen(self: Arc<Self>, address: &str, as_json: bool) -> Result<(), ExitError> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listen at {address}"));
-        let listener = listener.or_exit(Exit::Unavailable)?;
-        let bound = listener.local_addr().context("listen")?;
-        if !bound.ip().is_loopback() {
-            eprintln!("stream-relay: {bound} is not loopback: whoever reaches it reaches the target");
+    pub(super) async fn listen(
+        self: Arc<Self>,
+        address: &ListenAddress,
+        as_json: bool,
+    ) -> Result<(), ExitError> {
+        self.look().await?;
+        let door = Door::bind(address).await.with_context(|| format!("listen at {address}"));
+        let door = door.or_exit(Exit::Unavailable)?;
+        let bound = door.address().context("listen")?;
+        if door.is_open_to_others().context("listen")? {
+            say(&format!("{bound} is not loopback: whoever reaches it reaches the target"));
         }
         match as_json {
             true => println!("{}", json!({ "listening": bound })),
@@ -39,7 +53,7 @@ impl Opener {
         let mut interrupted = signal(SignalKind::interrupt()).context("signals")?;
         let mut terminated = signal(SignalKind::terminate()).context("signals")?;
         let stop = CancellationToken::new();
-        let mut accepting = std::pin::pin!(self.accept(listener, stop.clone()));
+        let mut accepting = std::pin::pin!(self.accept(door, stop.clone()));
         tokio::select! {
             ended = &mut accepting => return ended,
             _ = interrupted.recv() => {}
@@ -53,32 +67,32 @@ impl Opener {
     /// Accepts until `stop`, and then waits for the streams to end.
     pub(super) async fn accept(
         self: Arc<Self>,
-        listener: TcpListener,
+        door: Door,
         stop: CancellationToken,
     ) -> Result<(), ExitError> {
         let streams = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = door.accept() => accepted,
                 () = stop.cancelled() => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let visitor = match accepted {
+                Ok(visitor) => visitor,
                 Err(error) => {
-                    eprintln!("stream-relay: accept failed: {error}");
-                    tokio::time::sleep(COOL_DOWN).await;
+                    say(&format!("accept failed: {error}"));
+                    sleep(COOL_DOWN).await;
                     continue;
                 }
             };
             if let Source::Url(_) = self.source {
                 // The URL is good for one session: whoever comes second is refused at once.
-                drop(listener);
-                return self.serve(stream, &stop).await;
+                drop(door);
+                return self.serve(visitor, &stop).await;
             }
             let (this, stop) = (self.clone(), stop.clone());
             streams.spawn(async move {
-                if let Err(error) = this.serve(stream, &stop).await {
-                    eprintln!("stream-relay: {error}");
+                if let Err(error) = this.serve(visitor, &stop).await {
+                    error.report("stream-relay");
                 }
             });
         }
@@ -87,18 +101,56 @@ impl Opener {
         Ok(())
     }
 
-    async fn serve(&self, stream: TcpStream, stop: &CancellationToken) -> Result<(), ExitError> {
-        stream.set_nodelay(true).context("local connection")?;
+    async fn serve(&self, visitor: Visitor, stop: &CancellationToken) -> Result<(), ExitError> {
+        const NAME: &str = "local connection";
         let leg = tokio::select! {
             leg = self.dial() => leg?,
             () = stop.cancelled() => return Ok(()),
         };
-        let (input, output) = stream.into_split();
-        let stopped = async {
-            stop.cancelled().await;
-            CloseFrame::from(End::PeerLeft)
+        let Visitor { input, output, presence } = visitor;
+        let (count, over) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+        let counted = Counted { inner: input, count: count.clone(), over: over.clone() };
+        let left = async {
+            over.cancelled().await;
+            presence.left().await;
+            if count.load(Ordering::Relaxed) > 0 {
+                sleep(LAST_WORK).await;
+            }
         };
-        let (outcome, _) = carry(leg, input, output, None, stopped).await;
-        if stop.is_cancelled() { Ok(()) } else { finished(&outcome) }
+        let stopped = async {
+            tokio::select! {
+                () = stop.cancelled() => Ending::User,
+                () = left => Ending::Unread,
+            }
+        };
+        let side = Side { input: (counted, NAME), output: (output, NAME), notes: None };
+        match carry(leg, side, stopped).await {
+            // A local program that breaks off is its own affair.
+            Finished { ending: Ending::Local(..), .. } => Ok(()),
+            finished => finished.result().map(drop),
+        }
+    }
+}
+
+/// Counts what a local program sends, and says when no more comes.
+struct Counted<R> {
+    inner: R,
+    count: Arc<AtomicU64>,
+    over: CancellationToken,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        match buf.filled().len() - before {
+            0 => self.over.cancel(),
+            read => drop(self.count.fetch_add(read as u64, Ordering::Relaxed)),
+        }
+        Poll::Ready(Ok(()))
     }
 }

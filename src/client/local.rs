@@ -4,19 +4,47 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::dup2_stdout;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
+use super::door::is_hung_up;
 use crate::daemon::pollable::pollable;
 
 /// How much is moved at once where a call may block although the descriptor is ready, in bytes. A terminal is
 /// writable when it has room for one.
 const LITTLE: usize = 64;
+
+/// The pause between two looks at a socket whose other end may have closed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Resolves when nobody reads standard output any more, also while nothing is written to it. Never for files and
+/// terminals.
+pub async fn is_unread() {
+    if until_unread(io::stdout().as_fd()).await.is_err() {
+        // What cannot be watched shows when it is written to.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn until_unread(output: BorrowedFd<'_>) -> io::Result<()> {
+    let kind = SFlag::from_bits_truncate(fstat(output)?.st_mode & SFlag::S_IFMT.bits());
+    match kind {
+        SFlag::S_IFIFO => drop(pollable(output.try_clone_to_owned()?)?.ready(Interest::ERROR).await?),
+        SFlag::S_IFSOCK => {
+            while !is_hung_up(output) {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        _ => std::future::pending().await,
+    }
+    Ok(())
+}
 
 /// A descriptor of the process as an asynchronous stream.
 pub struct Local {
@@ -205,6 +233,16 @@ mod tests {
         output.write_all(&much()).await.unwrap();
         drop((output, write));
         assert!(reader.join().unwrap().unwrap() == much());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_has_gone_is_noticed_though_nothing_is_written() {
+        let (read, write) = io::pipe().unwrap();
+        let mut gone = tokio::spawn(async move { until_unread(write.as_fd()).await });
+        let is_early = tokio::time::timeout(Duration::from_millis(50), &mut gone).await.is_ok();
+        assert!(!is_early);
+        drop(read);
+        tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap().unwrap().unwrap();
     }
 
     #[tokio::test]

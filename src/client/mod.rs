@@ -2,6 +2,9 @@
 
 mod api;
 mod carry;
+mod door;
+mod ending;
+mod escape;
 mod listen;
 mod local;
 pub mod open;
@@ -10,3 +13,4 @@ mod terminal;
 mod testing;
 mod url;
 mod view;
+mod watched;

@@ -10,6 +10,8 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
+use crate::daemon::listen::ListenAddress;
+use crate::daemon::printable::printable;
 use crate::daemon::secret::Secret;
 use crate::daemon::tls;
 use crate::link::dial::{Address, Dialer, offer};
@@ -18,12 +20,13 @@ use crate::link::reader::Text;
 use crate::link::socket::Socket;
 use crate::protocol::command::TargetInfo;
 use crate::protocol::control::SUBPROTOCOL;
-use crate::protocol::end::End;
 use crate::protocol::mode::Mode;
 
 use super::api::{Api, Wish};
-use super::carry::{carry, finished, sizes};
-use super::local::Local;
+use super::carry::{Side, carry, sizes};
+use super::ending::Ending;
+use super::escape::{self, Escape};
+use super::local::{self, Local};
 use super::terminal;
 use super::url::read_url;
 use super::view::View;
@@ -52,20 +55,25 @@ pub struct Args {
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
     /// Hard end of the session.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     max_seconds: Option<u64>,
     /// File with a client URL of another platform, instead of HOST and TARGET; - reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "mode", "params", "max_seconds"])]
     url_file: Option<PathBuf>,
     /// Accept local connections here, and give each a stream of its own. Port 0: one is chosen and printed.
+    /// unix:/PATH is a socket that only its user can connect to.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "stdio")]
-    listen: Option<String>,
+    listen: Option<ListenAddress>,
     /// Bridge standard input and output. On a terminal, and with a terminal as target: a remote console.
     #[arg(long)]
     stdio: bool,
     /// With --stdio on a terminal: whether every key goes to the target, Ctrl-C too.
     #[arg(long, value_enum, default_value_t = Raw::Auto, requires = "stdio")]
     raw: Raw,
+    /// With --stdio: the key that begins an escape at the beginning of a line: a character, ^ and a letter for a
+    /// control character, or none. KEY. leaves, KEY? lists what there is. Default: ~ on a terminal, else none.
+    #[arg(long, value_name = "KEY", requires = "stdio")]
+    escape: Option<Escape>,
     #[command(flatten)]
     view: View,
 }
@@ -101,7 +109,7 @@ fn param(text: &str) -> Result<(String, String), String> {
 pub async fn run(args: Args, as_json: bool) -> Result<i32, ExitError> {
     let opener = Arc::new(Opener::new(&args)?);
     if args.stdio {
-        return opener.stdio(args.raw, &args.view).await;
+        return opener.stdio(&args).await;
     }
     if let Some(address) = &args.listen {
         return opener.listen(address, as_json).await.map(|()| 0);
@@ -164,33 +172,57 @@ impl Opener {
         let session = api.open(wish).await?;
         match as_json {
             true => println!("{}", json!(session)),
-            false => println!("{}", session.url),
+            false => println!("{}", printable(&session.url)),
         }
         Ok(())
     }
 
     /// Bridges standard input and output.
-    async fn stdio(&self, raw: Raw, view: &View) -> Result<i32, ExitError> {
-        let is_raw = std::io::stdin().is_terminal() && self.wants_raw(raw).await;
+    async fn stdio(&self, args: &Args) -> Result<i32, ExitError> {
+        let is_terminal = std::io::stdin().is_terminal();
+        let is_raw = is_terminal && self.wants_raw(args.raw).await;
+        let escape = args.escape.unwrap_or(if is_terminal { Escape::default() } else { Escape::None });
         let leg = self.dial().await?;
+        if is_terminal {
+            escape.announce();
+        }
         let raw = if is_raw { terminal::Raw::enter() } else { None };
         let input = Local::input().context("standard input").or_exit(Exit::Software)?;
         let output = Local::output().context("standard output").or_exit(Exit::Software)?;
+        let (input, left) = escape::watch(input, escape);
         // Ctrl-C reaches the target while the terminal is raw; otherwise it ends us, in good order.
         let mut interrupted = signal(SignalKind::interrupt()).context("signals")?;
         let mut terminated = signal(SignalKind::terminate()).context("signals")?;
+        let mut hung_up = signal(SignalKind::hangup()).context("signals")?;
         let stop = async {
             tokio::select! {
-                _ = interrupted.recv() => {}
-                _ = terminated.recv() => {}
+                _ = interrupted.recv() => Ending::User,
+                _ = terminated.recv() => Ending::User,
+                _ = hung_up.recv() => Ending::User,
+                () = left => Ending::User,
+                () = local::is_unread() => Ending::Unread,
             }
-            End::PeerLeft.into()
         };
-        let sizes = if raw.is_some() { sizes() } else { None };
-        let (outcome, status) = carry(leg, input, output, view.before(sizes), stop).await;
+        let notes = args.view.before(if raw.is_some() { sizes() } else { None });
+        let side = Side { input: (input, "standard input"), output: (output, "standard output"), notes };
+        let finished = carry(leg, side, stop).await;
         drop(raw);
-        finished(&outcome)?;
-        Ok(status.unwrap_or(0))
+        finished.result()
+    }
+
+    /// Looks whether the target is there, without opening it.
+    pub(super) async fn look(&self) -> Result<(), ExitError> {
+        let Source::Platform { api, wish } = &self.source else { return Ok(()) };
+        let targets = api.targets(&wish.host).await?;
+        if targets.iter().any(|target| target.name == wish.target) {
+            return Ok(());
+        }
+        let names: Vec<_> = targets.iter().map(|target| printable(&target.name)).collect();
+        let there_are = match names.is_empty() {
+            true => "there are none that this key may open".to_owned(),
+            false => format!("this key may open {}", names.join(", ")),
+        };
+        Err(anyhow!("no such target on {}: {}; {there_are}", wish.host, wish.target)).or_exit(Exit::NoPerm)
     }
 
     async fn wants_raw(&self, raw: Raw) -> bool {
@@ -235,9 +267,10 @@ mod tests {
     use clap::Parser;
     use serde_json::Value;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::TcpStream;
     use tokio_util::sync::CancellationToken;
 
+    use super::super::door::Door;
     use super::super::testing::World;
     use super::*;
 
@@ -301,10 +334,16 @@ mod tests {
             };
             tokio::join!(send, reader.read_to_end(&mut read)).1.unwrap();
         };
-        let ((outcome, status), ()) =
-            tokio::join!(carry(leg, input, output, None, std::future::pending()), work);
-        assert_eq!((finished(&outcome).is_ok(), status), (true, Some(7)));
+        let side = Side { input: (input, "input"), output: (output, "output"), notes: None };
+        let (finished, ()) = tokio::join!(carry(leg, side, std::future::pending()), work);
+        assert_eq!(finished.result().unwrap(), 7);
         assert_eq!(read, write);
+    }
+
+    async fn door() -> (Door, std::net::SocketAddr) {
+        let door = Door::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = door.address().unwrap().parse().unwrap();
+        (door, address)
     }
 
     async fn echoes(local: std::net::SocketAddr, text: &[u8]) -> Vec<u8> {
@@ -319,10 +358,9 @@ mod tests {
     #[tokio::test]
     async fn every_local_connection_has_a_session_of_its_own() {
         let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let local = listener.local_addr().unwrap();
+        let (door, local) = door().await;
         let stop = CancellationToken::new();
-        let accepting = tokio::spawn(opener(&world, dir.path(), &[]).accept(listener, stop.clone()));
+        let accepting = tokio::spawn(opener(&world, dir.path(), &[]).accept(door, stop.clone()));
         let (one, two) = tokio::join!(echoes(local, b"one"), echoes(local, b"two"));
         assert_eq!((one.as_slice(), two.as_slice()), (&b"one"[..], &b"two"[..]));
         assert_eq!(world.asked.lock().unwrap().len(), 2);
@@ -347,9 +385,8 @@ mod tests {
         std::fs::write(&file, format!("{}\nmore\n", world.url())).unwrap();
         let line = ["--url-file", file.to_str().unwrap(), "--platform", "http://ignored.invalid"];
         let opener = Arc::new(Opener::new(&args(&line).unwrap()).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let local = listener.local_addr().unwrap();
-        let accepting = tokio::spawn(opener.clone().accept(listener, CancellationToken::new()));
+        let (door, local) = door().await;
+        let accepting = tokio::spawn(opener.clone().accept(door, CancellationToken::new()));
         assert_eq!(echoes(local, b"once").await, b"once");
         accepting.await.unwrap().unwrap();
         assert!(TcpStream::connect(local).await.is_err());
@@ -416,6 +453,10 @@ mod tests {
             &["h1", "t", "--param", "a"],
             &["h1", "t", "--stdio", "--listen", "127.0.0.1:0"],
             &["h1", "t", "--raw", "yes"],
+            &["h1", "t", "--escape", "~"],
+            &["h1", "t", "--stdio", "--escape", "ab"],
+            &["h1", "t", "--listen", "5901"],
+            &["h1", "t", "--max-seconds", "0"],
             &["h1", "t", "--url-file", "f"],
         ] {
             assert!(args(bad).is_err(), "{bad:?}");

@@ -1,10 +1,18 @@
 //! The user's own terminal: raw while a remote one is shown in it, and restored whatever happens.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+
+/// Says something to the user, on a line of its own also while the terminal is raw.
+pub fn say(text: &str) {
+    let mut error = io::stderr().lock();
+    let end = if error.is_terminal() { "\r\n" } else { "\n" };
+    // Nobody may be reading.
+    let _ = write!(error, "stream-relay: {text}{end}");
+}
 
 /// The terminal in raw mode; dropping it restores the mode it had.
 pub struct Raw(Termios);

@@ -2,7 +2,10 @@
 //! configuration (do not restart) from a passing trouble (do).
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
+
+use super::printable::printable_lines;
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub enum Exit {
     Unavailable,
     /// EX_SOFTWARE: a fault of the program itself.
     Software,
+    /// EX_IOERR: reading or writing failed.
+    IoErr,
     /// EX_TEMPFAIL: trying again may help.
     TempFail,
     /// EX_NOPERM: not allowed.
@@ -37,6 +42,7 @@ impl Exit {
             Exit::DataErr => 65,
             Exit::Unavailable => 69,
             Exit::Software => 70,
+            Exit::IoErr => 74,
             Exit::TempFail => 75,
             Exit::NoPerm => 77,
             Exit::Config => 78,
@@ -48,7 +54,7 @@ impl Exit {
         match result {
             Ok(()) => Exit::Ok.into(),
             Err(err) => {
-                eprintln!("{program}: {err}");
+                err.report(program);
                 err.exit.into()
             }
         }
@@ -78,6 +84,14 @@ pub struct ExitError {
     pub exit: Exit,
     /// What happened.
     pub error: anyhow::Error,
+}
+
+impl ExitError {
+    /// Says it on standard error. It may quote what came over the network, so nothing in it acts on a terminal.
+    pub fn report(&self, program: &str) {
+        // Nobody may be reading.
+        let _ = writeln!(io::stderr(), "{program}: {}", printable_lines(&self.to_string()));
+    }
 }
 
 impl fmt::Display for ExitError {

@@ -16,6 +16,7 @@ pub mod network;
 pub mod notify;
 pub mod passed;
 pub mod pollable;
+pub mod printable;
 pub mod secret;
 pub mod throttle;
 pub mod tls;

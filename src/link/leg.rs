@@ -85,6 +85,11 @@ pub struct Parting<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite> Parting<S> {
+    /// Whether the connection broke, so that nothing can be said any more. Else the peer closed it, or will be told.
+    pub fn is_lost(&self) -> bool {
+        self.farewell == Farewell::Gone
+    }
+
     /// Ends the websocket; see [`Leg::finish`].
     pub async fn take_leave(self) {
         self.leg.finish(self.farewell).await;
