@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 
+use crate::protocol::name::is_seen;
+
 /// The text on one line. Escaped as in Rust (`\u{1b}`): control characters, and those that change the order of what
 /// is shown or are not seen at all.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    escaped(text, acts)
+    escaped(text, |char| !is_seen(char))
 }
 
 /// The same, but lines and tabs stay as they are: for text of ours that may quote what came over the network.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |char| acts(char) && !matches!(char, '\n' | '\t'))
+    escaped(text, |char| !is_seen(char) && !matches!(char, '\n' | '\t'))
 }
 
 fn escaped(text: &str, is_harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -25,13 +27,6 @@ fn escaped(text: &str, is_harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
-}
-
-/// Whether a terminal does something else with it than show it.
-fn acts(char: char) -> bool {
-    let is_unseen =
-        matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
-    char.is_control() || is_unseen || matches!(char, '\u{61c}' | '\u{feff}')
 }
 
 #[cfg(test)]
