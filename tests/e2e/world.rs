@@ -182,6 +182,10 @@ pub struct World {
     pub tls: bool,
     /// When the relay was ready.
     pub relay_since: SystemTime,
+    /// The programs, where they are others than today's.
+    pub agent_program: PathBuf,
+    pub relay_program: PathBuf,
+    pub open_program: PathBuf,
 }
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
@@ -219,6 +223,9 @@ impl World {
             targets: String::new(),
             tls: false,
             relay_since: SystemTime::UNIX_EPOCH,
+            agent_program: AGENT.into(),
+            relay_program: RELAY.into(),
+            open_program: RELAY.into(),
         };
         world
             .run(RELAY, &["keygen", "issuer", "--kid", "k1", "--out", world.path("relay").to_str().unwrap()]);
@@ -338,7 +345,7 @@ impl World {
 
     pub async fn start_relay(&mut self) {
         self.write_relay_config();
-        let mut command = Command::new(RELAY);
+        let mut command = Command::new(&self.relay_program);
         command.arg("--config").arg(self.path("relay/config.toml")).arg("serve");
         let relay = started(command, &self.dir, "relay").await;
         self.relay = Some(relay);
@@ -377,7 +384,7 @@ impl World {
     }
 
     pub fn agent_command(&self) -> Command {
-        let mut command = Command::new(AGENT);
+        let mut command = Command::new(&self.agent_program);
         command.arg("--config").arg(self.path("agent/config.toml")).arg("run");
         command
     }
@@ -389,7 +396,7 @@ impl World {
 
     /// `stream-relay open` with the platform's address and key.
     pub fn open_command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(RELAY);
+        let mut command = Command::new(&self.open_program);
         command.arg("open").args(args);
         command.env("STREAM_PLATFORM", self.platform_url()).env("STREAM_API_KEY_FILE", self.path("api.key"));
         if self.tls {

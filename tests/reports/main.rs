@@ -9,6 +9,7 @@ mod world;
 
 mod bus;
 mod ends;
+mod fleet;
 mod intake;
 mod keys;
 mod nats_tls;
