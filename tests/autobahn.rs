@@ -68,7 +68,7 @@ async fn echo(socket: Socket, early: &[u8]) {
 
 async fn serve(connection: TcpStream) {
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| async move {
-        let handshake = upgrade::Request::of(request.method(), request.headers()).unwrap();
+        let handshake = upgrade::Request::of(&request).unwrap();
         let upgraded = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let (socket, early) = upgrade::socket(upgraded).await.unwrap();

@@ -62,7 +62,7 @@ impl World {
 
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
         let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-        if let Ok(handshake) = upgrade::Request::of(request.method(), request.headers()) {
+        if let Ok(handshake) = upgrade::Request::of(&request) {
             assert_eq!(handshake.offered(), [SUBPROTOCOL]);
             tokio::spawn(echo(hyper::upgrade::on(&mut request)));
             return handshake.accept(Some(SUBPROTOCOL));

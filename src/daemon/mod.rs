@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod config;
 pub mod credential;
+pub mod descriptors;
 pub mod exit;
 pub mod lifecycle;
 pub mod listen;

@@ -200,6 +200,13 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
         self.writer.text(text).await.map_err(Closing::from)
     }
 
+    /// The same as [`Leg::finish`] within `limit`, for a peer to whom nothing was sent that it may still be reading.
+    pub async fn finish_within(mut self, farewell: Farewell, limit: Duration) {
+        self.limits.close_wait = self.limits.close_wait.min(limit);
+        // Twice: the farewell itself may not be taken either.
+        let _ = timeout(limit * 2, self.finish(farewell)).await;
+    }
+
     /// Ends the websocket: close frame, the peer's answer within bounds, then the connection.
     pub async fn finish(mut self, farewell: Farewell) {
         match farewell {
@@ -248,6 +255,8 @@ impl Leg<Socket> {
     pub fn suit(mut self, profile: Profile) -> Leg<Socket> {
         let socket = self.reader.io.unsplit(self.writer.io);
         socket.suit(profile);
+        // Whoever is linked has shown a token: its pings and `write_stall` say when it is lost.
+        socket.give_up_after(None);
         (self.reader.io, self.writer.io) = tokio::io::split(socket);
         self.reader.suit(profile);
         self.appetite = Appetite::of(profile);

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -38,9 +39,21 @@ const INTERACTIVE_SEGMENT: u32 = 1448;
 impl Socket {
     /// Makes the connection fit for a stream of this profile.
     pub fn suit(&self, profile: Profile) {
+        suit(self.tcp(), profile, INTERACTIVE_RECEIVE);
+    }
+
+    /// Has the kernel give the connection up when what was sent is not acknowledged for this long, also after it was
+    /// closed (tcp(7), TCP_USER_TIMEOUT). `None`: after minutes, as is usual.
+    pub fn give_up_after(&self, limit: Option<Duration>) {
+        if let Err(error) = SockRef::from(self.tcp()).set_tcp_user_timeout(limit) {
+            tracing::debug!("time limit of a connection: {error}");
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
         match self {
-            Socket::Tcp(tcp) => suit(tcp, profile, INTERACTIVE_RECEIVE),
-            Socket::Tls(tls) => suit(tls.get_ref().0, profile, INTERACTIVE_RECEIVE),
+            Socket::Tcp(tcp) => tcp,
+            Socket::Tls(tls) => tls.get_ref().0,
         }
     }
 }

@@ -5,11 +5,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::body::Bytes;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use ring::digest;
 
@@ -17,6 +17,14 @@ use super::socket::Socket;
 
 /// RFC 6455 section 1.3.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// What a reverse proxy does unless it is told otherwise (RFC 6455 section 4.2.1 wants HTTP/1.1).
+const HTTP_1_0: &str = "this came as HTTP/1.0, which has no websockets: a proxy on the way must speak HTTP/1.1 to \
+                        the relay (nginx: proxy_http_version 1.1, and the headers Upgrade and Connection)";
+
+/// What a reverse proxy does unless it is told otherwise, too.
+const NO_UPGRADE: &str = "the headers of a websocket handshake came without Upgrade and Connection: a proxy on the \
+                          way has to pass them on (nginx: proxy_set_header Upgrade $http_upgrade, and Connection upgrade)";
 
 /// A request to become a websocket.
 #[derive(Debug)]
@@ -39,13 +47,20 @@ impl Request {
     ///
     /// # Errors
     /// The status to answer with: 405, 426 (with the headers of [`upgrade_required`]) or 400.
-    pub fn of(method: &Method, headers: &HeaderMap) -> Result<Request, NotWebsocket> {
+    pub fn of<B>(request: &hyper::Request<B>) -> Result<Request, NotWebsocket> {
+        let (method, headers) = (request.method(), request.headers());
         let refuse = |status, message| Err(NotWebsocket { status, message });
+        lost_on_the_way(request)?;
         if method != Method::GET {
             return refuse(StatusCode::METHOD_NOT_ALLOWED, "a websocket handshake is a GET");
         }
         if !lists(headers, UPGRADE, "websocket") || !lists(headers, CONNECTION, "upgrade") {
             return refuse(StatusCode::UPGRADE_REQUIRED, "this address speaks websocket only");
+        }
+        if headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+            || headers.contains_key(TRANSFER_ENCODING)
+        {
+            return refuse(StatusCode::BAD_REQUEST, "a websocket handshake has no body");
         }
         if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
             return refuse(StatusCode::UPGRADE_REQUIRED, "only websocket version 13 is spoken here");
@@ -79,6 +94,23 @@ impl Request {
         }
         response
     }
+}
+
+/// Whether a handshake was made, and a proxy on the way left out what makes it one.
+///
+/// # Errors
+/// What that proxy has to do.
+pub fn lost_on_the_way<B>(request: &hyper::Request<B>) -> Result<(), NotWebsocket> {
+    let refuse = |message| Err(NotWebsocket { status: StatusCode::UPGRADE_REQUIRED, message });
+    if request.version() < Version::HTTP_11 {
+        return refuse(HTTP_1_0);
+    }
+    let headers = request.headers();
+    let is_asked = headers.contains_key(SEC_WEBSOCKET_KEY);
+    if is_asked && !(lists(headers, UPGRADE, "websocket") && lists(headers, CONNECTION, "upgrade")) {
+        return refuse(NO_UPGRADE);
+    }
+    Ok(())
 }
 
 /// Adds what an answer 426 must carry (RFC 9110 section 15.5.22).

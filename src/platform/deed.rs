@@ -6,6 +6,7 @@ use hyper::StatusCode;
 
 use super::counts::Counts;
 use crate::daemon::audit;
+use crate::daemon::network::{self, SUBSCRIBER};
 
 /// One request. What is not known is left out.
 #[derive(Debug, Default)]
@@ -27,10 +28,14 @@ pub struct Deed {
 }
 
 impl Deed {
-    /// Tells how it ended. `code` is the error code, or `ok`.
+    /// Tells how it ended; of those without a key not more often than a [`Throttle`](crate::daemon::throttle::Throttle)
+    /// lets through. `code` is the error code, or `ok`.
     pub fn tell(&self, peer: IpAddr, status: StatusCode, code: &'static str, counts: &Counts) {
         let action = self.action;
         counts.request(action, code);
+        if self.key.is_none() && !counts.strangers.admits(network::of(peer, SUBSCRIBER)) {
+            return;
+        }
         // The level of an event is part of its call site, so there is a call site for each.
         macro_rules! event {
             ($level:expr) => {

@@ -12,9 +12,10 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::errno::Errno;
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
@@ -23,7 +24,8 @@ use crate::link::socket::Socket;
 use super::Relay;
 use super::answer::Answer;
 use super::listener::{Accepted, Listener};
-use super::metrics::Held;
+use super::metrics::Cut;
+use super::places::{Place, Places, Room};
 use super::{admin, peer, routes};
 
 /// The largest head of a request, in bytes: hyper's smallest buffer.
@@ -31,6 +33,19 @@ const MAX_HEAD: usize = 8 * 1024;
 
 /// The pause after an accept that failed: running out of descriptors must not make us spin.
 const COOL_DOWN: Duration = Duration::from_millis(100);
+
+/// How long an answer may take to be taken.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a request may be worked on. Only the API takes longer than a moment, and it has shorter limits itself.
+const WORK: Duration = Duration::from_secs(120);
+
+/// Data that the other side does not acknowledge for this long end a connection that is not linked or parked, also
+/// after it was closed: else its kernel buffers would stay for minutes (tcp(7), TCP_USER_TIMEOUT).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// Operators' places.
+const ADMIN: Room = Room { places: 64, per_address: 64 };
 
 /// What a listener is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,99 +66,117 @@ pub async fn serve(
 ) {
     // Counted apart: a flood of clients must not keep the operator out.
     let places = match purpose {
-        Purpose::Public => relay.settings().connections,
-        Purpose::Admin => 64,
+        Purpose::Public => relay.places.clone(),
+        Purpose::Admin => Places::new(ADMIN, Default::default()),
     };
-    let places = Arc::new(Semaphore::new(places));
+    let visitors = Places::new(ADMIN, Default::default());
     // Operators are answered until the very end, so that they can watch the drain.
     let until = if purpose == Purpose::Public { relay.stopping.clone() } else { relay.drained.clone() };
-    let next = async || {
-        // The semaphore is never closed.
-        let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-        Ok((place, listener.accept().await?))
-    };
     loop {
-        let accepted: std::io::Result<_> = tokio::select! {
+        let accepted = tokio::select! {
             // Who comes when we stop waits in the queue, where the next relay may find it.
             biased;
             () = until.cancelled() => return,
             Some(visit) = visits.recv() => {
-                tokio::spawn(http(relay.clone(), TokioIo::new(visit), peer::LOCAL, purpose));
+                if let Some(place) = visitors.take(None) {
+                    tokio::spawn(http(relay.clone(), TokioIo::new(visit), peer::LOCAL, purpose, place));
+                }
                 continue;
             }
-            accepted = next() => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let (place, accepted) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok(accepted) => {
+                let own = accepted.address().and_then(|from| relay.own_address(from));
+                match places.take(own) {
+                    Some(place) => {
+                        tokio::spawn(connection(relay.clone(), accepted, purpose, place));
+                    }
+                    None => relay.metrics.cut(Cut::Full),
+                }
+            }
             Err(error) => {
                 relay.metrics.accept_failures.inc();
-                warn!("accept failed: {error}");
-                sleep(COOL_DOWN).await;
-                continue;
-            }
-        };
-        let relay = relay.clone();
-        tokio::spawn(async move {
-            let held = (purpose == Purpose::Public).then(|| Held::one(&relay.metrics.connections));
-            connection(relay, accepted, purpose, (place, held)).await;
-        });
-    }
-}
-
-/// One connection, from its first byte to its last request or to its upgrade.
-///
-/// `place` is given back when the request is answered: a linked stream is bounded by its own limits.
-async fn connection<T: Send + 'static>(relay: Arc<Relay>, accepted: Accepted, purpose: Purpose, place: T) {
-    let until = relay.drained.clone();
-    let work = async {
-        match accepted {
-            Accepted::Unix(stream) => http(relay, TokioIo::new(stream), peer::LOCAL, purpose).await,
-            Accepted::Tcp(stream, from) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    return debug!("connection from {from} ended at once: {error}");
+                if relay.faults.admits("accept") {
+                    warn!("accept failed: {error}");
                 }
-                let tls = relay.tls().filter(|_| purpose == Purpose::Public);
-                let socket = match tls {
-                    None => Socket::Tcp(stream),
-                    Some(config) => {
-                        let limit = relay.settings().tls_handshake;
-                        match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
-                            Ok(Ok(stream)) => Socket::Tls(Box::new(stream.into())),
-                            Ok(Err(error)) => {
-                                relay.metrics.tls_failures.inc();
-                                return debug!("TLS handshake with {from} failed: {error}");
-                            }
-                            Err(_) => {
-                                relay.metrics.tls_failures.inc();
-                                return debug!("TLS handshake with {from} took longer than {limit:?}");
-                            }
-                        }
-                    }
-                };
-                http(relay, TokioIo::new(socket), from, purpose).await;
+                if matches!(Errno::from_raw(error.raw_os_error().unwrap_or(0)), Errno::EMFILE | Errno::ENFILE)
+                {
+                    places.make_room();
+                }
+                sleep(COOL_DOWN).await;
             }
         }
-    };
-    tokio::select! {
-        () = work => {}
-        () = until.cancelled() => {}
     }
-    drop(place);
 }
 
-async fn http<I>(relay: Arc<Relay>, io: I, from: IpAddr, purpose: Purpose)
+/// One connection, from its first byte to its last request or to its upgrade. Its place goes on with a client that
+/// is not linked yet.
+async fn connection(relay: Arc<Relay>, accepted: Accepted, purpose: Purpose, place: Arc<Place>) {
+    let until = relay.drained.clone();
+    let work = place.hold(respond(relay.clone(), accepted, purpose, place.clone()));
+    tokio::select! {
+        done = work => if done.is_none() {
+            relay.metrics.cut(Cut::Crowded);
+        },
+        () = until.cancelled() => {}
+    }
+}
+
+/// TLS, and then what is asked.
+async fn respond(relay: Arc<Relay>, accepted: Accepted, purpose: Purpose, place: Arc<Place>) {
+    let (stream, from) = match accepted {
+        Accepted::Unix(stream) => {
+            return http(relay, TokioIo::new(stream), peer::LOCAL, purpose, place).await;
+        }
+        Accepted::Tcp(stream, from) => (stream, from),
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        return debug!("connection from {from} ended at once: {error}");
+    }
+    let tls = relay.tls().filter(|_| purpose == Purpose::Public);
+    let plain = Socket::Tcp(stream);
+    plain.give_up_after(Some(UNACKNOWLEDGED));
+    let socket = match (tls, plain) {
+        (Some(config), Socket::Tcp(stream)) => {
+            let limit = relay.settings().tls_handshake;
+            match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
+                Ok(Ok(stream)) => Socket::Tls(Box::new(stream.into())),
+                Ok(Err(error)) => {
+                    relay.metrics.tls_failures.inc();
+                    return debug!("TLS handshake with {from} failed: {error}");
+                }
+                Err(_) => {
+                    relay.metrics.tls_failures.inc();
+                    return debug!("TLS handshake with {from} took longer than {limit:?}");
+                }
+            }
+        }
+        (_, plain) => plain,
+    };
+    http(relay, TokioIo::new(socket), from, purpose, place).await;
+}
+
+async fn http<I>(relay: Arc<Relay>, io: I, from: IpAddr, purpose: Purpose, place: Arc<Place>)
 where
     I: Read + Write + Unpin + Send + 'static,
 {
     let head = relay.settings().request_head;
-    let service = service_fn(move |request: Request<Incoming>| {
-        let relay = relay.clone();
-        async move {
-            let answer: Answer = match purpose {
-                Purpose::Public => routes::answer(relay, request, from).await,
-                Purpose::Admin => admin::answer(&relay, &request),
-            };
-            Ok::<_, Infallible>(answer)
+    let (deadline, until) = watch::channel(Instant::now() + head + ANSWER);
+    let service = service_fn({
+        let (relay, deadline) = (relay.clone(), Arc::new(deadline));
+        move |request: Request<Incoming>| {
+            let (relay, deadline, place) = (relay.clone(), deadline.clone(), place.clone());
+            async move {
+                deadline.send_replace(Instant::now() + WORK);
+                let answer: Answer = match purpose {
+                    Purpose::Public => routes::answer(relay, request, from, place).await,
+                    Purpose::Admin => admin::answer(&relay, &request),
+                };
+                // To take the answer, and to ask again.
+                deadline.send_replace(Instant::now() + ANSWER + head);
+                Ok::<_, Infallible>(answer)
+            }
         }
     });
     let served = http1::Builder::new()
@@ -151,9 +184,26 @@ where
         .header_read_timeout(head)
         .max_buf_size(MAX_HEAD)
         .serve_connection(io, service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        debug!("connection from {from}: {error}");
+        .with_upgrades();
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            debug!("connection from {from}: {error}");
+        },
+        () = passed(until) => {
+            relay.metrics.cut(Cut::Slow);
+            debug!("connection from {from}: the answer was not taken in time");
+        }
+    }
+}
+
+/// Resolves when a time that may be moved has come.
+async fn passed(mut until: watch::Receiver<Instant>) {
+    loop {
+        let at = *until.borrow_and_update();
+        tokio::select! {
+            () = sleep_until(at) => return,
+            // Without the other end nobody moves it any more.
+            moved = until.changed() => if moved.is_err() { return sleep_until(at).await },
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
 use crate::link::upgrade::upgrade_required;
@@ -30,9 +30,20 @@ pub fn error(status: StatusCode, code: &str, message: &str) -> Answer {
         StatusCode::UNAUTHORIZED => {
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        }
         _ => {}
     }
     answer
+}
+
+/// Makes it the last answer on its connection.
+pub fn last(answer: &mut Answer) {
+    let is_upgrade = answer.status() == StatusCode::UPGRADE_REQUIRED;
+    // 426 names what to upgrade to in the same header (RFC 9110 section 7.8).
+    let words = if is_upgrade { "Upgrade, close" } else { "close" };
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static(words));
 }
 
 /// A host's dial that is refused: 4xx, do not retry; 5xx, retry.

@@ -13,10 +13,11 @@ use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::{COOKIE, HeaderValue, ORIGIN, SET_COOKIE};
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use crate::daemon::audit::{Event, Record};
+use crate::daemon::network::{self, SUBSCRIBER};
 use crate::link::frame::Role;
 use crate::link::leg::{Farewell, Leg, Parting};
 use crate::link::pair;
@@ -32,16 +33,26 @@ use crate::protocol::token::{Token, TokenHash};
 use super::Relay;
 use super::answer::{self, Answer};
 use super::host::HostLeg;
-use super::metrics::Held;
+use super::metrics::{Cut, Held};
 use super::peer;
+use super::places::Place;
 use super::rendezvous::{Linked, Stream, Visitor, Waiting};
 
 /// How long a claimed host's leg may take from one task to the other, whatever `client_wait` is.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
-/// Answers a client's request: 101 whenever it is a websocket; what comes of it is said by close codes.
-pub fn knock(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, address: IpAddr) -> Answer {
-    let handshake = match upgrade::Request::of(request.method(), request.headers()) {
+/// How long a client that is refused may take to read why. Nothing else was sent to it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Answers a client's request: 101 whenever it is a websocket; what comes of it is said by close codes. Until it is
+/// linked, or gone, it has `place`.
+pub fn knock(
+    relay: &Arc<Relay>,
+    mut request: hyper::Request<Incoming>,
+    address: IpAddr,
+    place: Arc<Place>,
+) -> Answer {
+    let handshake = match upgrade::Request::of(&request) {
         Ok(handshake) => handshake,
         Err(not) => return answer::error(not.status, "not_a_websocket", not.message),
     };
@@ -58,19 +69,37 @@ pub fn knock(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, address:
     let control = protocol.as_deref() == Some(SUBPROTOCOL);
     let upgraded = hyper::upgrade::on(&mut request);
     let relay = relay.clone();
-    relay.tasks.clone().spawn(async move {
+    let knocked = relay.clone();
+    let meeting = async move {
         let (socket, early) = match upgrade::socket(upgraded).await {
             Ok(upgraded) => upgraded,
-            Err(error) => return debug!("client left during the handshake: {error:#}"),
+            Err(error) => {
+                debug!("client left during the handshake: {error:#}");
+                return None;
+            }
         };
         let text = if control { Text::Messages } else { Text::Bytes };
-        let leg = Leg::new(socket, &early, Role::Server, text, relay.settings().leg);
-        let client = Client { relay, leg, control, address };
+        let leg = Leg::new(socket, &early, Role::Server, text, knocked.settings().leg);
+        let client = Client { relay: knocked, leg, control, address };
         match (token, visitor) {
-            (Ok(token), Some(visitor)) => client.serve(token.hash(), visitor).await,
+            (Ok(token), Some(visitor)) => return client.meet(token.hash(), visitor).await,
             (Err(end), _) => client.refuse(end.into(), None).await,
             // A visitor is made for every token.
             (Ok(_), None) => client.refuse(End::BadRequest.into(), None).await,
+        }
+        None
+    };
+    let relay = relay.clone();
+    // What it takes to meet is bounded inside; the whole is bounded here, for a peer that does not even take pongs.
+    let limit = relay.settings().client_wait + HAND_OVER + 2 * FAREWELL;
+    relay.tasks.clone().spawn(async move {
+        let met = place.hold(Box::pin(timeout(limit, meeting))).await;
+        drop(place);
+        match met {
+            Some(Ok(Some((client, linked)))) => client.stream(linked).await,
+            Some(Ok(None)) => {}
+            Some(Err(_)) => relay.metrics.cut(Cut::Slow),
+            None => relay.metrics.cut(Cut::Crowded),
         }
     });
     response
@@ -84,22 +113,32 @@ struct Client {
 }
 
 impl Client {
-    async fn serve(mut self, token: TokenHash, visitor: Visitor) {
+    /// Waits for the host. Without one the client is refused, and nothing is left of it.
+    async fn meet(mut self, token: TokenHash, visitor: Visitor) -> Option<(Client, Linked<HostLeg>)> {
         let late = Instant::now() + self.relay.settings().client_wait;
         loop {
             let waiting = match self.relay.rendezvous.claim(token, visitor.clone()) {
                 Ok(waiting) => waiting,
-                Err(end) => return self.refuse(end.into(), Some(token)).await,
+                Err(end) => {
+                    self.refuse(end.into(), Some(token)).await;
+                    return None;
+                }
             };
             let held = Held::one(&self.relay.metrics.clients_waiting);
             match self.leg.attend(self.relay.await_host(waiting, late)).await {
                 Ok(Met::Host(linked)) => {
                     drop(held);
-                    return self.stream(*linked).await;
+                    return Some((self, *linked));
                 }
                 Ok(Met::Vanished) => {}
-                Ok(Met::Nobody(closing)) => return self.refuse(closing, Some(token)).await,
-                Err((closing, farewell)) => return self.refused(closing, farewell, Some(token)).await,
+                Ok(Met::Nobody(closing)) => {
+                    self.refuse(closing, Some(token)).await;
+                    return None;
+                }
+                Err((closing, farewell)) => {
+                    self.refused(closing, farewell, Some(token)).await;
+                    return None;
+                }
             }
         }
     }
@@ -139,15 +178,17 @@ impl Client {
 
     async fn refused(self, closing: Closing, farewell: Farewell, token: Option<TokenHash>) {
         self.relay.metrics.refused_client(closing.end);
-        Record {
-            peer: Some(self.address.to_string()),
-            token: token.map(|token| token.fingerprint()),
-            end: Some(closing.end),
-            reason: Some(closing.reason.into()),
-            ..Record::new(Event::Refused)
+        if self.relay.strangers.admits(network::of(self.address, SUBSCRIBER)) {
+            Record {
+                peer: Some(self.address.to_string()),
+                token: token.map(|token| token.fingerprint()),
+                end: Some(closing.end),
+                reason: Some(closing.reason.into()),
+                ..Record::new(Event::Refused)
+            }
+            .log();
         }
-        .log();
-        self.leg.finish(farewell).await;
+        self.leg.finish_within(farewell, FAREWELL).await;
     }
 }
 

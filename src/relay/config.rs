@@ -19,6 +19,7 @@ use crate::protocol::host::HostId;
 use crate::protocol::issuers::Issuers;
 use crate::protocol::token::TokenHash;
 
+use super::places::Room;
 use super::rendezvous::Caps;
 
 /// The shipped example, which is also `--print-default-config`.
@@ -106,6 +107,7 @@ struct RawLimits {
     waiting: usize,
     waiting_per_address: usize,
     connections: usize,
+    connections_per_address: usize,
     max_streams: u32,
     #[serde(with = "humantime_serde")]
     session: Duration,
@@ -134,6 +136,7 @@ impl Default for RawLimits {
             waiting: 4096,
             waiting_per_address: 16,
             connections: 16384,
+            connections_per_address: 256,
             max_streams: 64,
             session: Duration::from_secs(12 * 3600),
             frame: leg.sizes.frame,
@@ -167,8 +170,8 @@ pub struct Settings {
     pub leg: Limits,
     /// How many may be here at once.
     pub caps: Caps,
-    /// Open connections of all kinds.
-    pub connections: usize,
+    /// Places for connections that are neither linked nor parked yet.
+    pub room: Room,
     /// Most streams of one session.
     pub max_streams: u32,
     /// Hard end of every session.
@@ -192,7 +195,7 @@ impl Settings {
         self.listen != old.listen
             || self.admin != old.admin
             || self.tls != old.tls
-            || self.connections != old.connections
+            || self.room != old.room
             || caps(self.caps) != caps(old.caps)
     }
 }
@@ -252,6 +255,7 @@ impl<P> Raw<P> {
             ("waiting", limits.waiting),
             ("waiting_per_address", limits.waiting_per_address),
             ("connections", limits.connections),
+            ("connections_per_address", limits.connections_per_address),
             ("max_streams", limits.max_streams as usize),
         ] {
             if value == 0 {
@@ -281,7 +285,7 @@ impl<P> Raw<P> {
                 close_wait: limits.close_wait,
             },
             caps: Caps { waiting: limits.waiting, waiting_per_address: limits.waiting_per_address },
-            connections: limits.connections,
+            room: Room { places: limits.connections, per_address: limits.connections_per_address },
             max_streams: limits.max_streams,
             session: limits.session,
             client_wait: limits.client_wait,

@@ -9,6 +9,7 @@ use hyper::header::AUTHORIZATION;
 use tracing::debug;
 
 use crate::daemon::audit::{Event, Record};
+use crate::daemon::network::{self, SUBSCRIBER};
 use crate::link::frame::Role;
 use crate::link::leg::{Farewell, Held as HeldLeg, Leg};
 use crate::link::reader::Text;
@@ -39,22 +40,31 @@ pub type HostLeg = Leg<Socket>;
 pub fn dial(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, peer: std::net::IpAddr) -> Answer {
     let refused = |refusal: Refusal, host: Option<HostId>| {
         relay.metrics.refused_host(refusal.code.label());
-        Record {
-            host,
-            peer: Some(peer.to_string()),
-            end: Some(End::NotAllowed),
-            reason: Some(refusal.to_string()),
-            ..Record::new(Event::Refused)
+        let is_told = match &host {
+            Some(host) => relay.dials.admits(host.clone()),
+            None => relay.strangers.admits(network::of(peer, SUBSCRIBER)),
+        };
+        if is_told {
+            Record {
+                host,
+                peer: Some(peer.to_string()),
+                end: Some(End::NotAllowed),
+                reason: Some(refusal.to_string()),
+                ..Record::new(Event::Refused)
+            }
+            .log();
         }
-        .log();
         answer::refusal(&refusal)
     };
+    if let Err(not) = upgrade::lost_on_the_way(&request) {
+        return answer::error(not.status, "not_a_websocket", not.message);
+    }
     let admission = match admit(relay, request.headers()) {
         Ok(admission) => admission,
         Err((refusal, host)) => return refused(refusal, host),
     };
     // Only now: without a grant, whatever else is wrong with a request is nobody's business.
-    let handshake = match upgrade::Request::of(request.method(), request.headers()) {
+    let handshake = match upgrade::Request::of(&request) {
         Ok(handshake) => handshake,
         Err(not) => return answer::error(not.status, "not_a_websocket", not.message),
     };
@@ -72,6 +82,8 @@ pub fn dial(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, peer: std
         let held = Held::one(&relay.metrics.hosts_parked);
         match upgrade::socket(upgraded).await {
             Ok((socket, early)) => {
+                // It has shown a grant: pings say when it is lost.
+                socket.give_up_after(None);
                 let leg = Leg::new(socket, &early, Role::Server, Text::Messages, relay.settings().leg);
                 park(&relay, parked, leg, held).await;
             }

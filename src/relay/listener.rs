@@ -98,6 +98,16 @@ pub enum Accepted {
     Unix(UnixStream),
 }
 
+impl Accepted {
+    /// Where it comes from, if that can be known.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Accepted::Tcp(_, from) => Some(*from),
+            Accepted::Unix(_) => None,
+        }
+    }
+}
+
 impl Listener {
     async fn bind(address: &ListenAddress) -> Result<Listener> {
         let listen = || format!("listen at {address}");

@@ -6,7 +6,7 @@ use crate::protocol::end::{End, Outcome};
 /// The relay's metrics, registered.
 #[derive(Clone, Debug, Default)]
 pub struct RelayMetrics {
-    /// Connections that are open, of all kinds.
+    /// Connections that are neither linked nor parked yet.
     pub connections: Gauge,
     /// TLS handshakes that failed or were too slow.
     pub tls_failures: Counter,
@@ -18,10 +18,39 @@ pub struct RelayMetrics {
     pub clients_waiting: Gauge,
     /// Streams that are linked.
     pub streams: Gauge,
+    /// Records of strangers that were only counted.
+    pub records_suppressed: Counter,
+    cut: Family<CutLabel, Counter>,
     ended: Family<EndLabel, Counter>,
     bytes: Family<DirectionLabel, Counter>,
     refused_clients: Family<EndLabel, Counter>,
     refused_hosts: Family<CodeLabel, Counter>,
+}
+
+/// Why a connection was cut before it was linked or parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Its place was needed for a newer one.
+    Crowded,
+    /// All places are being served.
+    Full,
+    /// It did not take its answer, or not leave, in time.
+    Slow,
+}
+
+impl Cut {
+    const fn label(self) -> &'static str {
+        match self {
+            Cut::Crowded => "crowded",
+            Cut::Full => "full",
+            Cut::Slow => "slow",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CutLabel {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,7 +73,21 @@ impl RelayMetrics {
     pub fn register(metrics: &mut Metrics) -> RelayMetrics {
         let ours = RelayMetrics::default();
         let registry = metrics.registry("stream_relay");
-        registry.register("connections", "Open connections of all kinds", ours.connections.clone());
+        registry.register(
+            "connections",
+            "Connections that are neither linked nor parked yet",
+            ours.connections.clone(),
+        );
+        registry.register(
+            "connections_cut",
+            "Connections that were cut before they were linked or parked, by reason",
+            ours.cut.clone(),
+        );
+        registry.register(
+            "records_suppressed",
+            "Records of refused strangers that were only counted in the log",
+            ours.records_suppressed.clone(),
+        );
         registry.register("tls_failures", "TLS handshakes that failed", ours.tls_failures.clone());
         registry.register(
             "accept_failures",
@@ -67,6 +110,11 @@ impl RelayMetrics {
         );
         registry.register("hosts_refused", "Hosts whose dial was refused", ours.refused_hosts.clone());
         ours
+    }
+
+    /// A connection was cut before it was linked or parked.
+    pub fn cut(&self, reason: Cut) {
+        self.cut.get_or_create(&CutLabel { reason: reason.label() }).inc();
     }
 
     /// A linked stream ended.

@@ -1,15 +1,20 @@
 //! The relay: where hosts and clients meet. Knows neither NATS nor targets.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
+use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::daemon::metrics::Metrics;
+use crate::daemon::descriptors;
+use crate::daemon::metrics::{Counter, Metrics};
+use crate::daemon::throttle::Throttle;
 use crate::daemon::tls::ReloadingServer;
+use crate::protocol::host::HostId;
 use crate::protocol::token::TokenHash;
 
 use accept::Purpose;
@@ -17,6 +22,7 @@ use config::{Auth, Settings};
 use host::HostLeg;
 use listener::Listener;
 use metrics::RelayMetrics;
+use places::{Places, Room};
 use probe::{Probe, probe};
 use rendezvous::Rendezvous;
 use routes::Api;
@@ -28,10 +34,12 @@ mod admin;
 pub mod answer;
 mod client;
 pub mod config;
+mod form;
 mod host;
 mod listener;
 mod metrics;
 mod peer;
+mod places;
 mod probe;
 pub mod rendezvous;
 pub mod routes;
@@ -43,7 +51,14 @@ const FAREWELLS: Duration = Duration::from_secs(5);
 pub struct Relay {
     settings: RwLock<Arc<Settings>>,
     tls: Option<ReloadingServer>,
+    places: Places,
     rendezvous: Rendezvous<HostLeg>,
+    /// Records of those who have shown nothing that is known here.
+    strangers: Throttle<IpNet>,
+    /// Records of dials whose grant is signed, and refused all the same.
+    dials: Throttle<HostId>,
+    /// What goes wrong again and again.
+    faults: Throttle<&'static str>,
     metrics: RelayMetrics,
     all_metrics: Metrics,
     api: Option<Arc<dyn Api>>,
@@ -77,9 +92,15 @@ impl Relay {
             None => None,
             Some((certificate, key)) => Some(ReloadingServer::new(certificate, key)?),
         };
+        let ours = RelayMetrics::register(&mut metrics);
+        let suppressed = || ours.records_suppressed.clone();
         Ok(Arc::new(Relay {
+            places: Places::new(room(settings.room), ours.connections.clone()),
             rendezvous: Rendezvous::new(settings.caps),
-            metrics: RelayMetrics::register(&mut metrics),
+            strangers: Throttle::new("refusals of strangers", suppressed()),
+            dials: Throttle::new("refused dials", suppressed()),
+            faults: Throttle::new("faults", Counter::default()),
+            metrics: ours,
             all_metrics: metrics,
             settings: RwLock::new(Arc::new(settings)),
             tls,
@@ -127,6 +148,9 @@ impl Relay {
             // A listener that panicked has said so.
             let _ = task.await;
         }
+        self.strangers.summarise();
+        self.dials.summarise();
+        self.faults.summarise();
     }
 
     fn announce(&self, listener: &Listener) {
@@ -222,10 +246,30 @@ impl Relay {
         self.tls.as_ref().map(ReloadingServer::config)
     }
 
+    /// The address of a peer, if it is its own: see [`peer::own`].
+    fn own_address(&self, address: IpAddr) -> Option<IpAddr> {
+        peer::own(address, &self.settings().trusted_proxies)
+    }
+
     /// Whether clients reach us by `wss://`, here or at the proxy in front.
     fn is_https(&self) -> bool {
         self.tls.is_some() || self.settings().public_urls.iter().all(|url| url.starts_with("wss://"))
     }
+}
+
+/// Half of the descriptors are kept for those who are linked or parked.
+fn room(room: Room) -> Room {
+    let most = (descriptors::raise_limit() / 2).max(1);
+    if most < room.places {
+        info!(
+            "limits.connections is {}, but the process may open only {} files (LimitNOFILE=): {most} are used",
+            room.places,
+            2 * most
+        );
+    }
+    let places = room.places.min(most);
+    // One address never has more than a quarter.
+    Room { places, per_address: room.per_address.min(places / 4).max(1) }
 }
 
 /// Where a listener is from, for the log.

@@ -20,13 +20,31 @@ pub fn address(connection: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
     let lines: Vec<&str> =
         headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
     for hop in lines.iter().flat_map(|line| line.split(',')).rev() {
-        let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+        // A list may have empty elements (RFC 9110 section 5.6.1).
+        if hop.trim().is_empty() {
+            continue;
+        }
+        let Some(hop) = hop_address(hop.trim()) else { break };
         address = hop.to_canonical();
         if !is_trusted(address) {
             break;
         }
     }
     address
+}
+
+/// An address as proxies write it: some add the port, and brackets where it has colons.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let in_brackets = |hop: &str| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || Some(hop.parse::<std::net::SocketAddr>().ok()?.ip());
+    hop.parse().ok().or_else(with_port).or_else(|| in_brackets(hop))
+}
+
+/// The address, if it stands for one peer: behind a trusted proxy, or one on this machine, there may be thousands.
+pub fn own(address: IpAddr, trusted: &[IpNet]) -> Option<IpAddr> {
+    let address = address.to_canonical();
+    let is_shared = address.is_loopback() || trusted.iter().any(|net| net.contains(&address));
+    (!is_shared).then_some(address)
 }
 
 /// What limits per address count by: an IPv6 client has a /64 to choose addresses from.
@@ -61,6 +79,12 @@ mod tests {
         assert_eq!(seen("10.0.0.1", &["6.6.6.6, 2.2.2.2"], "10.0.0.0/8"), "2.2.2.2");
         assert_eq!(seen("10.0.0.1", &["6.6.6.6", "2.2.2.2, 10.0.0.2"], "10.0.0.0/8"), "2.2.2.2");
         assert_eq!(seen("10.0.0.1", &[], "10.0.0.0/8"), "10.0.0.1");
+        for hops in ["6.6.6.6, 2.2.2.2:5100", " 2.2.2.2 ,", "2.2.2.2, 10.0.0.2:80"] {
+            assert_eq!(seen("10.0.0.1", &[hops], "10.0.0.0/8"), "2.2.2.2", "{hops}");
+        }
+        for hops in ["[2001:db8::7]:443", "[2001:db8::7]", "2001:db8::7"] {
+            assert_eq!(seen("10.0.0.1", &[hops], "10.0.0.0/8"), "2001:db8::7", "{hops}");
+        }
         assert_eq!(seen("10.0.0.1", &["nonsense"], "10.0.0.0/8"), "10.0.0.1");
         assert_eq!(seen("::ffff:10.0.0.1", &["2.2.2.2"], "10.0.0.0/8"), "2.2.2.2");
     }

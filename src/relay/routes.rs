@@ -11,7 +11,9 @@ use hyper::{Request, StatusCode};
 use crate::protocol::headers::{HOST_PATH, STREAM_PATH};
 
 use super::answer::{self, Answer};
-use super::{Relay, client, host, peer};
+use super::metrics::Cut;
+use super::places::Place;
+use super::{Relay, client, form, host, peer};
 
 /// Whatever answers below [`API_PATH`]: the bundled platform, put there by the program.
 pub trait Api: Send + Sync {
@@ -32,18 +34,40 @@ pub trait Api: Send + Sync {
 /// Where the platform's API begins.
 pub const API_PATH: &str = "/api/";
 
-/// Answers on the public listener.
-pub async fn answer(relay: Arc<Relay>, request: Request<Incoming>, from: IpAddr) -> Answer {
+/// Answers on the public listener. Only who is served may ask again on the same connection.
+pub async fn answer(
+    relay: Arc<Relay>,
+    request: Request<Incoming>,
+    from: IpAddr,
+    place: Arc<Place>,
+) -> Answer {
+    let mut answer = match form::check(&request) {
+        Ok(()) => route(relay, request, from, place).await,
+        Err(why) => answer::error(StatusCode::BAD_REQUEST, "bad_request", &why),
+    };
+    let is_served = answer.status().is_success() || answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if !is_served {
+        answer::last(&mut answer);
+    }
+    answer
+}
+
+async fn route(relay: Arc<Relay>, request: Request<Incoming>, from: IpAddr, place: Arc<Place>) -> Answer {
     let address = peer::address(from, request.headers(), &relay.settings().trusted_proxies);
+    if address != from.to_canonical() && !place.is_of(relay.own_address(address)) {
+        relay.metrics.cut(Cut::Full);
+        let why = "too many connections of this address";
+        return answer::error(StatusCode::TOO_MANY_REQUESTS, "too_many", why);
+    }
     let path = request.uri().path();
     if path == HOST_PATH {
         return host::dial(&relay, request, address);
     }
     if path.starts_with(STREAM_PATH) || path == STREAM_PATH.trim_end_matches('/') {
-        return client::knock(&relay, request, address);
+        return client::knock(&relay, request, address, place);
     }
     match &relay.api {
-        Some(api) if path.starts_with(API_PATH) => api.clone().answer(request, address).await,
+        Some(api) if path.starts_with(API_PATH) => place.keep(api.clone().answer(request, address)).await,
         _ => answer::error(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
     }
 }

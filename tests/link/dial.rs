@@ -125,7 +125,7 @@ async fn accept_one(max_buf: usize) -> (std::net::SocketAddr, tokio::task::JoinH
         let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
             let give = give.clone();
             async move {
-                let ours = upgrade::Request::of(request.method(), request.headers()).unwrap();
+                let ours = upgrade::Request::of(&request).unwrap();
                 let on = hyper::upgrade::on(&mut request);
                 give.send(on).await.unwrap();
                 Ok::<_, std::convert::Infallible>(

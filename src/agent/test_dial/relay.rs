@@ -170,6 +170,8 @@ struct Asked {
     status: StatusCode,
     /// The code in the JSON of a relay's refusal.
     code: Option<String>,
+    /// The words beside it, as far as they can be printed.
+    message: Option<String>,
     server: Option<String>,
     /// The relay's clock, and ours in the middle of the question.
     clocks: Option<(SystemTime, SystemTime)>,
@@ -196,11 +198,11 @@ async fn ask(socket: Socket, url: &str) -> anyhow::Result<Asked> {
     let (status, server) = (response.status(), header(&response, SERVER));
     let body = timeout(ANSWER, Limited::new(response.into_body(), MAX_ANSWER).collect()).await;
     let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-    let code = serde_json::from_slice::<serde_json::Value>(&body)
-        .ok()
-        .and_then(|json| Some(json.get("code")?.as_str()?.to_owned()));
+    let json = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+    let word = |key: &str| Some(json.get(key)?.as_str()?.escape_debug().to_string());
+    let (code, message) = (word("code"), word("message"));
     let clocks = date.map(|date| (date, at + round_trip / 2));
-    Ok(Asked { status, code, server, clocks, round_trip })
+    Ok(Asked { status, code, message, server, clocks, round_trip })
 }
 
 fn header(response: &Response<Incoming>, name: hyper::header::HeaderName) -> Option<String> {
@@ -217,6 +219,14 @@ fn judge(report: &mut Report, url: &str, asked: &Asked, leeway: Duration) {
                 "a relay is there: it asks for a grant (401), round trip {:.1} ms",
                 asked.round_trip.as_secs_f64() * 1e3
             ),
+        ),
+        (StatusCode::UPGRADE_REQUIRED, Some(_)) => report.fail(
+            "relay-websocket",
+            Some(url),
+            Exit::Unavailable,
+            format!("{}{by}: {}", asked.status, asked.message.as_deref().unwrap_or("not a websocket")),
+            "let the proxy in front of the relay speak HTTP/1.1 to it and pass on Upgrade and Connection (nginx: \
+             proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade)",
         ),
         (status, _) if status.is_server_error() => report.fail(
             "relay-websocket",
