@@ -2,9 +2,11 @@
 
 use std::future::{Future, ready};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use nix::libc;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,6 +17,7 @@ use crate::link::socket::Socket;
 use crate::protocol::close::CloseFrame;
 use crate::protocol::control::{FromClient, FromHost, to_text};
 use crate::protocol::end::{Closing, End};
+use crate::protocol::failure::Failure;
 
 use super::Agent;
 use super::allowlist::Place;
@@ -24,6 +27,9 @@ use super::target::{Ask, Opened, Process, Window};
 
 /// Refusals that may wait for a client to take them.
 const NOTES: usize = 4;
+
+/// What is sent after the last byte of a target, or how the target failed after all.
+type LastWords = Result<Option<String>, Failure>;
 
 /// What the relay said when a client claimed the stream.
 pub struct Linked {
@@ -80,9 +86,9 @@ impl Stream {
             Heard::Nothing
         };
         let local = Local { output, input, at_eof, notes };
-        let last_words: Pin<Box<dyn Future<Output = Option<String>> + Send>> = match process {
+        let last_words: Pin<Box<dyn Future<Output = LastWords> + Send>> = match process {
             Some(process) => Box::pin(last_words(process, control)),
-            None => Box::pin(ready(None)),
+            None => Box::pin(ready(Ok(None))),
         };
         let stop = Box::pin(self.ended());
         let (outcome, parting) = Box::pin(bridge(leg, local, hear, last_words, stop)).await;
@@ -164,7 +170,19 @@ fn ask(message: FromClient) -> Option<(&'static str, Ask)> {
 /// How a process ended, for a client that understands it. Its output may end long before it does, and what it
 /// does then is still what the client asked for: it is waited for until the client leaves or the session ends,
 /// also if there is nobody to tell.
-async fn last_words(mut process: Process, control: bool) -> Option<String> {
+async fn last_words(mut process: Process, control: bool) -> LastWords {
     let status = process.exit().await;
-    control.then(|| to_text(&FromHost::Exit { code: status }))
+    match control {
+        true => Ok(Some(to_text(&FromHost::Exit { code: status }))),
+        false if is_of_others(status) => Err(Failure::Killed),
+        false => Ok(None),
+    }
+}
+
+/// Whether the exit status is that of a signal which is hardly the client's doing: keys, and the end of a terminal
+/// or a pipe, send the others.
+fn is_of_others(status: i32) -> bool {
+    const SIGNALS: RangeInclusive<i32> = 1..=64;
+    const OF_CLIENTS: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE];
+    SIGNALS.contains(&(status - 128)) && !OF_CLIENTS.contains(&(status - 128))
 }

@@ -66,7 +66,7 @@ where
         End::PeerLeft.into()
     };
     let mut stream = pin!(async {
-        let (outcome, parting) = bridge(leg, local, hear, std::future::ready(None), asked).await;
+        let (outcome, parting) = bridge(leg, local, hear, std::future::ready(Ok(None)), asked).await;
         let is_lost = parting.is_lost();
         parting.take_leave().await;
         match is_lost {

@@ -112,7 +112,7 @@ async fn echo(upgrade: hyper::upgrade::OnUpgrade) {
         Ok(FromClient::Eof) => Heard::Eof,
         _ => Heard::Nothing,
     };
-    let last_words = std::future::ready(Some(to_text(&FromHost::Exit { code: 7 })));
+    let last_words = std::future::ready(Ok(Some(to_text(&FromHost::Exit { code: 7 }))));
     let (_, parting) = bridge(leg, local, hear, last_words, std::future::pending()).await;
     parting.take_leave().await;
 }

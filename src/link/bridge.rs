@@ -60,13 +60,13 @@ pub enum Heard {
 /// Moves bytes between a websocket and something local. The peer is still owed its farewell then.
 ///
 /// `hear` reads control messages; `last_words` is awaited when the local output has ended under
-/// [`AtEof::End`], and its text is sent before the close.
+/// [`AtEof::End`]: its text is sent before the close, or its failure is the end.
 #[allow(clippy::manual_async_fn, reason = "an async fn holds each argument twice, and thousands are idle")]
 pub fn bridge<S, R, W>(
     mut leg: Leg<S>,
     local: Local<R, W>,
     hear: impl FnMut(&str) -> Heard,
-    last_words: impl Future<Output = Option<String>>,
+    last_words: impl Future<Output = Result<Option<String>, Failure>>,
     stop: impl Future<Output = CloseFrame>,
 ) -> impl Future<Output = (Outcome, Parting<S>)>
 where
@@ -246,7 +246,7 @@ struct Up<'a, R, W> {
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
     /// From the local output to the peer, and everything else that has to be sent.
-    async fn run(&mut self, last_words: impl Future<Output = Option<String>>) -> UpEnd {
+    async fn run(&mut self, last_words: impl Future<Output = Result<Option<String>, Failure>>) -> UpEnd {
         match self.pump(last_words).await {
             Ok(()) => UpEnd::Ended,
             Err(Failed::Local(error)) => UpEnd::Failed(error),
@@ -256,7 +256,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
         }
     }
 
-    async fn pump(&mut self, last_words: impl Future<Output = Option<String>>) -> Result<(), Failed> {
+    async fn pump(
+        &mut self,
+        last_words: impl Future<Output = Result<Option<String>, Failure>>,
+    ) -> Result<(), Failed> {
         let mut last_words = pin!(last_words);
         let mut due = pin!(sleep_until(self.beat.due()));
         let mut state = State::Open;
@@ -309,9 +312,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Up<'_, R, W> {
                         Err(error) => return Err(Failed::Local(error)),
                     }
                 },
-                text = &mut last_words, if state == State::LastWords => {
-                    if let Some(text) = text {
-                        Box::pin(self.writer.text(text)).await?;
+                words = &mut last_words, if state == State::LastWords => {
+                    match words {
+                        Ok(Some(text)) => Box::pin(self.writer.text(text)).await?,
+                        Ok(None) => {}
+                        Err(failure) => return Err(Failed::Local(failure.error(failure.words()))),
                     }
                     return Ok(());
                 }

@@ -16,6 +16,8 @@ pub enum Failure {
     Unreadable,
     /// The program that reads a log for the agent has ended.
     ReaderEnded,
+    /// A signal ended the program, and its client cannot be told the exit status.
+    Killed,
     /// A container runs, but not as the one that was opened.
     Restarted,
     /// A container was removed.
@@ -26,12 +28,13 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Failure; 8] = [
+    pub const ALL: [Failure; 9] = [
         Failure::Broken,
         Failure::Reset,
         Failure::Gone,
         Failure::Unreadable,
         Failure::ReaderEnded,
+        Failure::Killed,
         Failure::Restarted,
         Failure::Removed,
         Failure::EngineLost,
@@ -45,6 +48,7 @@ impl Failure {
             Failure::Gone => "the target was removed",
             Failure::Unreadable => "a part of the log cannot be read",
             Failure::ReaderEnded => "reading the log was interrupted",
+            Failure::Killed => "the program was killed",
             Failure::Restarted => "the container was restarted",
             Failure::Removed => "the container was removed",
             Failure::EngineLost => "the connection to the container engine was lost",

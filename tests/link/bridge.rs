@@ -30,7 +30,7 @@ fn bridged(leg: Leg<DuplexStream>, room: usize, at_eof: AtEof) -> (DuplexStream,
     let (near, far) = duplex(room);
     let (output, input) = split(near);
     let local = Local { output, input: Some(input), at_eof, notes: None };
-    (far, tokio::spawn(bridge_to_the_end(leg, local, hear, ready(None), pending())))
+    (far, tokio::spawn(bridge_to_the_end(leg, local, hear, ready(Ok(None)), pending())))
 }
 
 async fn one(room: usize, local_room: usize, at_eof: AtEof) -> (Far, DuplexStream, JoinHandle<Outcome>) {
@@ -110,7 +110,7 @@ async fn last_words_come_after_the_bytes_and_before_the_close() {
     let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End, notes: None };
     let last_words = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        Some(r#"{"type":"exit","code":0}"#.to_owned())
+        Ok(Some(r#"{"type":"exit","code":0}"#.to_owned()))
     };
     let done = tokio::spawn(bridge_to_the_end(leg, local, hear, last_words, pending()));
     let writing = async {
@@ -156,7 +156,7 @@ async fn input_that_fails_leaves_the_output_alone() {
     let (input, gone) = duplex(64);
     drop(gone);
     let local = Local { output, input: Some(input), at_eof: AtEof::End, notes: None };
-    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, ready(None), pending()));
+    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, ready(Ok(None)), pending()));
     for _ in 0..3 {
         send(&mut far, b"nobody reads this").await;
     }
@@ -249,7 +249,7 @@ async fn stop_is_told_to_the_peer_even_in_the_middle_of_a_frame() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         CloseFrame::new(End::SessionEnded, "time is up")
     };
-    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, ready(None), stop));
+    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, ready(Ok(None)), stop));
     tokio::time::sleep(Duration::from_millis(50)).await;
     let got = soon(read_all(&mut far)).await;
     assert_eq!(got.close, Some((4410, "time is up".into())));

@@ -201,7 +201,7 @@ async fn a_client_that_keeps_sending_still_reads_everything_before_the_close() {
     };
     let nothing = |_: &str| stream::link::bridge::Heard::Nothing;
     let stop = std::future::pending::<CloseFrame>();
-    let done = crate::support::bridge_to_the_end(leg, local, nothing, std::future::ready(None), stop);
+    let done = crate::support::bridge_to_the_end(leg, local, nothing, std::future::ready(Ok(None)), stop);
     let slow = async {
         use futures_util::SinkExt;
         for _ in 0..50 {

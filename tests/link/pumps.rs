@@ -294,7 +294,7 @@ async fn half_close_ends_when_both_have_said_it_in_either_order() {
         let hear = |text: &str| if text == r#"{"type":"eof"}"# { Heard::Eof } else { Heard::Nothing };
         let side = Local { output, input: Some(input), at_eof: AtEof::HalfClose, notes: None };
         let bridged = tokio::spawn(async move {
-            let (outcome, parting) = bridge(agent, side, hear, std::future::ready(None), pending()).await;
+            let (outcome, parting) = bridge(agent, side, hear, std::future::ready(Ok(None)), pending()).await;
             parting.take_leave().await;
             outcome
         });
@@ -332,7 +332,7 @@ async fn credit_pauses_a_target_and_last_words_come_before_the_close() {
     let (output, mut target) = duplex(1 << 16);
     let hear = |text: &str| text.parse().map_or(Heard::Nothing, Heard::Ack);
     let side = Local { output, input: None::<DuplexStream>, at_eof: AtEof::End, notes: None };
-    let words = std::future::ready(Some("last words".to_owned()));
+    let words = std::future::ready(Ok(Some("last words".to_owned())));
     tokio::spawn(async move { bridge(agent, side, hear, words, pending()).await.1.take_leave().await });
     far.send(Message::text("0")).await.unwrap();
     let flood = tokio::spawn(async move {

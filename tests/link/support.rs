@@ -180,7 +180,7 @@ pub async fn bridge_to_the_end<S, R, W>(
     leg: Leg<S>,
     local: Local<R, W>,
     hear: impl FnMut(&str) -> Heard,
-    last_words: impl Future<Output = Option<String>>,
+    last_words: impl Future<Output = Result<Option<String>, stream::protocol::failure::Failure>>,
     stop: impl Future<Output = close::CloseFrame>,
 ) -> Outcome
 where

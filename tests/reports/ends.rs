@@ -5,6 +5,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -241,6 +243,24 @@ async fn the_exit_status_comes_when_the_program_ends_however_long_after_its_outp
     let client = Client::connect(&world.url("job").await, &["stream.v1"]).await;
     client.close().await;
     world.metric_is("stream_relay_streams", 0.0).await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed_is_no_good_end_for_a_client_that_gets_no_exit_status() {
+    let world =
+        World::with("[target.job]\nkind = 'exec'\nargv = ['/bin/sh', '-c', 'echo $$; exec sleep 600']\n")
+            .await;
+    for (protocols, code, reason) in
+        [(&[][..], 4502, "the program was killed"), (&["stream.v1"], 1000, "target ended")]
+    {
+        let mut client = Client::connect(&world.url("job").await, protocols).await;
+        let pid = client.read_until("\n").await.trim().parse().unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        if !protocols.is_empty() {
+            assert_eq!(client.next().await, Message::text(r#"{"type":"exit","code":137}"#));
+        }
+        assert_eq!(client.closed_with(code).await, reason);
+    }
 }
 
 #[tokio::test]

@@ -258,6 +258,7 @@ impl OfUnits {
         opening: Opening,
     ) -> Result<Reader, OpenError> {
         let program = Program::new(JOURNALCTL, self.arguments(since, lines), false);
+        let program = Program { is_ours: true, ..program };
         let Opened { output, process, .. } = program.open(opening).await?;
         Ok(Reader { output, _process: process })
     }

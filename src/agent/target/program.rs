@@ -52,13 +52,24 @@ pub(super) struct Program {
     pub(super) user: Option<String>,
     /// The program is ended after so long.
     pub(super) timeout: Option<Duration>,
+    /// Its complaints go to the agent's own log, not to the client: they name what is on the host.
+    pub(super) is_ours: bool,
 }
 
 impl Program {
     /// A program as the agent would run it for itself.
     pub(super) fn new(path: impl Into<PathBuf>, arguments: Vec<String>, pty: bool) -> Program {
         let cwd = PathBuf::from("/");
-        Program { path: path.into(), arguments, pty, env: BTreeMap::new(), cwd, user: None, timeout: None }
+        Program {
+            path: path.into(),
+            arguments,
+            pty,
+            env: BTreeMap::new(),
+            cwd,
+            user: None,
+            timeout: None,
+            is_ours: false,
+        }
     }
 
     /// Looks whether it could be run.
@@ -110,8 +121,11 @@ impl Program {
     fn on_pipes(&self, mode: Mode, identity: Option<Identity>) -> io::Result<Started> {
         let mut command = self.command();
         let (output, stdout) = io::pipe()?;
-        // One pipe for both, so that their order is kept.
-        command.stdout(stdout.try_clone()?).stderr(stdout);
+        match self.is_ours {
+            true => command.stdout(stdout),
+            // One pipe for both, so that their order is kept.
+            false => command.stdout(stdout.try_clone()?).stderr(stdout),
+        };
         let input = match mode {
             Mode::Ro => {
                 command.stdin(Stdio::null());

@@ -2,10 +2,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::Program;
+use crate::agent::target::kind::Open;
+use crate::agent::target::opened::Opening;
 use crate::agent::target::testing::{in_time, target};
 use crate::agent::target::{Ask, Opened, Output, Window};
 use crate::protocol::control::Signal;
 use crate::protocol::mode::Mode;
+use crate::protocol::profile::Profile;
 
 async fn open(mode: Mode, argv: &[&str], more: &str) -> Opened {
     let argv = toml::Value::from(argv.to_vec());
@@ -60,6 +64,15 @@ async fn pids(output: &mut Output, count: usize) -> Vec<i32> {
         said.push_str(&until(output, "\n").await);
     }
     said.lines().map(|line| line.trim().parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_a_program_of_the_agents_own_complains_of_is_not_the_clients() {
+    let arguments = ["-c", "echo out; echo /var/log/secret >&2"].map(str::to_owned).into();
+    let program = Program { is_ours: true, ..Program::new("/bin/sh", arguments, false) };
+    let opening = Opening { mode: Mode::Ro, window: None, profile: Profile::Bulk };
+    let mut opened = in_time(program.open(opening)).await.unwrap();
+    assert_eq!(everything(&mut opened.output).await, "out\n");
 }
 
 #[tokio::test]
