@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use async_nats::connection::State;
 use async_nats::{Client, ClientError, ConnectOptions, Event, ReconnectToServer, ServerError};
 use serde::Deserialize;
+use tracing::warn;
 
 use super::config::{ConfigError, Loaded};
 use super::secret::resolve_path;
@@ -231,8 +232,26 @@ impl Nats {
             tls::system_roots().context("[nats]")?;
         }
         let config = self.files.client_config(names).context("[nats]")?;
-        let options = options.require_tls(true).tls_client_config(config);
-        Ok(if self.tls_first { options.tls_first() } else { options })
+        let options = options.require_tls(true);
+        let options = if self.tls_first { options.tls_first() } else { options };
+        // The library reads the system's certificates before it takes a configuration of ours, and fails if it cannot.
+        Ok(match (tls::unreadable_roots(), &self.files.ca) {
+            (None, _) => options.tls_client_config(config),
+            (Some(why), Some(ca)) => {
+                warn!("NATS: {why}: servers that are not in nats.servers are not dialled");
+                let options = options.ignore_discovered_servers().add_root_certificates(ca.clone());
+                match &self.files.client {
+                    Some((certificate, key)) => {
+                        options.add_client_certificate(certificate.clone(), key.clone())
+                    }
+                    None => options,
+                }
+            }
+            (Some(why), None) => {
+                warn!("NATS: {why}: no connection until that is repaired, or ca_file is set");
+                options.tls_client_config(config)
+            }
+        })
     }
 }
 

@@ -62,6 +62,12 @@ pub fn system_roots() -> Result<Vec<CertificateDer<'static>>> {
     Ok(native.certs)
 }
 
+/// Why not every certificate of this system can be read, where that is so.
+pub(super) fn unreadable_roots() -> Option<String> {
+    let native = rustls_native_certs::load_native_certs();
+    native.errors.first().map(ToString::to_string)
+}
+
 fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?

@@ -1,5 +1,6 @@
 //! Logins and commands stay inside TLS, whatever the broker or somebody on the way says.
 
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::watch;
 
-use crate::world::{AGENT, NatsKind, Process, RELAY, World, eventually, own_address};
+use crate::world::{AGENT, NatsKind, Process, RELAY, World, eventually, own_address, started};
 
 const KINDS: [NatsKind; 2] = [NatsKind::Debian, NatsKind::New];
 
@@ -485,4 +486,54 @@ async fn a_way_by_websocket_is_inside_tls_and_tls_may_come_first() {
         client.send(b"through a websocket".to_vec()).await;
         client.read_until("through a websocket").await;
     }
+}
+
+/// `test-dial` with one server and `ca_file`.
+async fn tested(at: &str, ca: &Path) -> String {
+    let mut world = World::new();
+    world.agent_config = format!("[nats]\nservers = ['{at}']\nca_file = '{}'\n", ca.display());
+    world.write_agent_config();
+    let config = world.path("agent/config.toml");
+    said(&output(AGENT, &["test-dial", "--config", config.to_str().unwrap()]).await)
+}
+
+#[tokio::test]
+async fn names_may_be_spelled_in_capitals_and_ipv6_works_and_what_fails_has_a_remedy() {
+    let world = World::new();
+    let (cert, key) = world.certificate("nats/tls", "DNS:localhost,IP:::1");
+    let connected = "PASS  nats-connect";
+    for (host, spelt, outcome) in [
+        ("::1", "tls://[::1]", connected),
+        ("127.0.0.1", "TLS://LOCALHOST", connected),
+        ("127.0.0.1", "tls://127.0.0.1", "the server's certificate has another name"),
+    ] {
+        // A port of its own, for these addresses belong to everybody.
+        let port = TcpListener::bind((host, 0)).await.unwrap().local_addr().unwrap().port().to_string();
+        let mut command = Command::new(NatsKind::New.program());
+        command.args(["-a", host, "-p", &port, "--tls", "--tlscert"]).arg(&cert).arg("--tlskey").arg(&key);
+        let nats = Process::start(command, world.path(&format!("nats-{port}.log")));
+        nats.says("Server is ready").await;
+        let text = tested(&format!("{spelt}:{port}"), &cert).await;
+        assert!(text.contains(outcome), "{spelt}: {text}");
+    }
+    let mut plain = World::new();
+    plain.start_nats().await;
+    let text = tested(&plain.nats_url(), &cert).await;
+    assert!(text.contains("the server does not speak TLS at that port"), "{text}");
+}
+
+#[tokio::test]
+async fn a_broken_file_among_the_systems_certificates_does_not_matter_with_ca_file() {
+    let mut world = World::new();
+    let names = format!("IP:{}", world.ip);
+    let login = with_login(&mut world, &names);
+    world.agent_config = format!("[nats]\nservers = ['tls://{}:4222']\n{login}", world.ip);
+    world.relay_config = "# no platform\n".into();
+    world.start_nats().await;
+    world.write_agent_config();
+    let mut command = world.agent_command();
+    command.env("SSL_CERT_FILE", "/nonexistent");
+    let agent = started(command, &world.dir, "agent").await;
+    agent.says("h1 is heard").await;
+    agent.says("servers that are not in nats.servers are not dialled").await;
 }

@@ -55,7 +55,25 @@ pub async fn test(report: &mut Report, settings: &Settings) {
 }
 
 fn judge(error: &anyhow::Error) -> (Exit, &'static str) {
-    match error.downcast_ref::<async_nats::ConnectError>().map(async_nats::ConnectError::kind) {
+    // The library calls what goes wrong in a handshake an I/O error.
+    let text = format!("{error:#}");
+    if text.contains("InvalidContentType") {
+        return (
+            Exit::Unavailable,
+            "the server does not speak TLS at that port, and [nats] of CONFIG asks for it (tls://, ca_file, cert_file or \
+             tls_first): set up TLS on the server, or check the port",
+        );
+    }
+    if text.contains("not valid for name") {
+        return (
+            Exit::Unavailable,
+            "the server's certificate has another name: write in servers, in [nats] of CONFIG, one that it has",
+        );
+    }
+    let kind = error.downcast_ref::<async_nats::ConnectError>().map(async_nats::ConnectError::kind);
+    match kind
+        .map(|kind| if text.contains("invalid peer certificate") { ConnectErrorKind::Tls } else { kind })
+    {
         // Our own refusal to log in.
         Some(ConnectErrorKind::Authentication) => (
             Exit::NoPerm,

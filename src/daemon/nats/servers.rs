@@ -10,10 +10,6 @@ use rustls::pki_types::ServerName;
 
 use crate::daemon::loopback::is_loopback;
 
-/// Announced servers that are tried in one round, besides all configured ones: whoever announces thousands must not
-/// keep us from the configured ones.
-const ANNOUNCED: usize = 16;
-
 /// What a URL must not hold.
 const NO_LOGIN: &str =
     "a URL must not hold a login: remove it, and set user and password_file (or token_file)";
@@ -121,43 +117,50 @@ impl fmt::Display for Servers {
     }
 }
 
-/// Chooses the server of each try: in each round every configured server once, in random order, then announced ones.
+/// Chooses the server of each try: in each round every configured server, in random order, and one announced server.
+/// However many are announced, and however long each of them takes, a configured one is always among the next tries.
 #[derive(Debug)]
 pub struct Turns {
     servers: Servers,
-    /// What is left of this round, the next one last.
-    round: Mutex<Vec<ServerAddr>>,
+    left: Mutex<Left>,
+}
+
+/// Who is still to have a turn, the next one last.
+#[derive(Debug, Default)]
+struct Left {
+    configured: Vec<ServerAddr>,
+    announced: Vec<ServerAddr>,
 }
 
 impl Turns {
     /// Begins with the first round.
     pub fn of(servers: Servers) -> Turns {
-        Turns { servers, round: Mutex::default() }
+        let configured = shuffled(servers.configured.iter());
+        Turns { servers, left: Mutex::new(Left { configured, announced: Vec::new() }) }
     }
 
     /// The next one; `pool` is what the library knows. `None` only when no server is configured.
     pub fn next(&self, pool: &[Server]) -> Option<ServerAddr> {
         // Nothing panics while holding it.
-        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
-        if round.is_empty() {
-            let follow = |server: &&Server| server.is_discovered && self.servers.may_follow(&server.addr);
-            let mut announced: Vec<_> =
-                pool.iter().filter(follow).map(|server| server.addr.clone()).collect();
-            let mut configured = self.servers.configured.clone();
-            shuffle(&mut announced);
-            shuffle(&mut configured);
-            announced.truncate(ANNOUNCED);
-            *round = announced;
-            round.append(&mut configured);
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = left.configured.pop() {
+            return Some(next);
         }
-        round.pop()
+        left.configured = shuffled(self.servers.configured.iter());
+        if left.announced.is_empty() {
+            let announced = pool.iter().filter(|server| server.is_discovered).map(|server| &server.addr);
+            left.announced = shuffled(announced.filter(|server| self.servers.may_follow(server)));
+        }
+        left.announced.pop().or_else(|| left.configured.pop())
     }
 }
 
 /// Hosts that were cut off together must not come back to the same server.
-fn shuffle(servers: &mut [ServerAddr]) {
+fn shuffled<'a>(servers: impl Iterator<Item = &'a ServerAddr>) -> Vec<ServerAddr> {
     let random = RandomState::new();
+    let mut servers: Vec<_> = servers.cloned().collect();
     servers.sort_by_cached_key(|server| random.hash_one(server.as_url_str()));
+    servers
 }
 
 fn parse(url: &str) -> Result<ServerAddr, String> {
@@ -285,16 +288,28 @@ mod tests {
     }
 
     #[test]
-    fn every_configured_server_has_its_turn_in_every_round() {
+    fn every_round_has_all_configured_servers_and_one_that_was_announced() {
         let turns = Turns::of(servers(&["tls://a", "tls://b"], None).unwrap());
-        let round = || {
-            let mut round =
-                [turns.next(&[]).unwrap().host().to_owned(), turns.next(&[]).unwrap().host().to_owned()];
-            round.sort();
-            round
+        let announced = |host: &str| Server {
+            addr: host.parse().unwrap(),
+            failed_attempts: 0,
+            did_connect: false,
+            is_discovered: true,
+            last_error: None,
         };
-        for _ in 0..8 {
-            assert_eq!(round(), ["a", "b"]);
+        let pool = ["c", "d", "ws://evil"].map(announced);
+        let next = || turns.next(&pool).unwrap().host().to_owned();
+        let mut others = Vec::new();
+        for _ in 0..4 {
+            let mut configured = [next(), next()];
+            configured.sort();
+            assert_eq!(configured, ["a", "b"]);
+            others.push(next());
         }
+        others.sort();
+        assert_eq!(others, ["c", "c", "d", "d"]);
+        // Nobody has announced anything.
+        let alone = Turns::of(servers(&["tls://a"], None).unwrap());
+        assert!((0..4).all(|_| alone.next(&[]).unwrap().host() == "a"));
     }
 }
