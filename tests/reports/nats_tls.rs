@@ -238,21 +238,23 @@ async fn a_cluster_fails_over_to_a_server_that_is_announced_by_address() {
         let (first, second) = (world.ip.clone(), own_address());
         // Only the first server's name is in the certificate that both show.
         let mut login = with_login(&mut world, &format!("IP:{first}"));
+        let plain = world.nats_config.clone();
         let (ours, key) = world.certificate("nats/ours", "DNS:web1");
         login.push_str(&format!("cert_file = '{}'\nkey_file = '{}'\n", ours.display(), key.display()));
-        let base = world
-            .nats_config
-            .replace("tls {", &format!("tls {{ verify: true, ca_file: '{}', ", ours.display()));
-        let cluster = |name: &str, at: &str| {
+        // The second takes only the certificate that we have later.
+        let (renewed, renewed_key) = world.certificate("nats/renewed", "DNS:web1");
+        let cluster = |name: &str, at: &str, trusted: &Path| {
+            let verify = format!("tls {{ verify: true, ca_file: '{}', ", trusted.display());
+            let base = plain.replace("tls {", &verify);
             format!(
                 "{base}\nserver_name: {name}\ncluster {{ name: c, listen: '{at}:6222', \
                  routes: [ 'nats://{first}:6222', 'nats://{second}:6222' ] }}"
             )
         };
-        world.nats_config = cluster("a", &first);
+        world.nats_config = cluster("a", &first, &ours);
         world.start_nats().await;
         let config = world.path("nats/second.conf");
-        std::fs::write(&config, cluster("b", &second)).unwrap();
+        std::fs::write(&config, cluster("b", &second, &renewed)).unwrap();
         let mut command = Command::new(kind.program());
         command.args(["-a", &second, "-p", "4222", "-c"]).arg(config);
         let _second = Process::start(command, world.path("second.log"));
@@ -264,6 +266,8 @@ async fn a_cluster_fails_over_to_a_server_that_is_announced_by_address() {
         world.targets = ECHO.into();
         world.start_relay().await;
         world.start_agent().await;
+        std::fs::copy(&renewed, &ours).unwrap();
+        std::fs::copy(&renewed_key, &key).unwrap();
         world.nats.take().unwrap().kill().await;
         says_times(world.relay(), "platform: NATS connected", 2).await;
         says_times(world.agent(), "h1 is heard", 2).await;
@@ -284,6 +288,7 @@ async fn announces(at: &str, other: &str) {
             return;
         }
         assert!(tokio::time::Instant::now() < deadline, "not announced: {line}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 
