@@ -1,4 +1,4 @@
-//! One type for the connections that carry websockets: plain TCP, TLS, or anything for tests.
+//! One type for the connections that carry websockets: plain TCP, TLS, or a unix socket behind a proxy.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 use crate::protocol::profile::Profile;
@@ -20,6 +20,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// TLS over TCP, from either end.
     Tls(Box<TlsStream<TcpStream>>),
+    /// From this machine.
+    Unix(UnixStream),
 }
 
 /// What an interactive stream may have in a kernel's receive buffer, in bytes: at 20 Mbit/s it is 26 ms old, and
@@ -39,21 +41,25 @@ const INTERACTIVE_SEGMENT: u32 = 1448;
 impl Socket {
     /// Makes the connection fit for a stream of this profile.
     pub fn suit(&self, profile: Profile) {
-        suit(self.tcp(), profile, INTERACTIVE_RECEIVE);
+        if let Some(tcp) = self.tcp() {
+            suit(tcp, profile, INTERACTIVE_RECEIVE);
+        }
     }
 
     /// Has the kernel give the connection up when what was sent is not acknowledged for this long, also after it was
     /// closed (tcp(7), TCP_USER_TIMEOUT). `None`: after minutes, as is usual.
     pub fn give_up_after(&self, limit: Option<Duration>) {
-        if let Err(error) = SockRef::from(self.tcp()).set_tcp_user_timeout(limit) {
+        let Some(tcp) = self.tcp() else { return };
+        if let Err(error) = SockRef::from(tcp).set_tcp_user_timeout(limit) {
             tracing::debug!("time limit of a connection: {error}");
         }
     }
 
-    fn tcp(&self) -> &TcpStream {
+    fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Socket::Tcp(tcp) => tcp,
-            Socket::Tls(tls) => tls.get_ref().0,
+            Socket::Tcp(tcp) => Some(tcp),
+            Socket::Tls(tls) => Some(tls.get_ref().0),
+            Socket::Unix(_) => None,
         }
     }
 }
@@ -94,6 +100,7 @@ macro_rules! forward {
         match $self.get_mut() {
             Socket::Tcp($socket) => $call,
             Socket::Tls($socket) => $call,
+            Socket::Unix($socket) => $call,
         }
     };
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -79,7 +78,7 @@ pub async fn serve(
             () = until.cancelled() => return,
             Some(visit) = visits.recv() => {
                 if let Some(place) = visitors.take(None) {
-                    tokio::spawn(http(relay.clone(), TokioIo::new(visit), peer::LOCAL, purpose, place));
+                    tokio::spawn(http(relay.clone(), Socket::Unix(visit), peer::LOCAL, purpose, place));
                 }
                 continue;
             }
@@ -127,7 +126,7 @@ async fn connection(relay: Arc<Relay>, accepted: Accepted, purpose: Purpose, pla
 async fn respond(relay: Arc<Relay>, accepted: Accepted, purpose: Purpose, place: Arc<Place>) {
     let (stream, from) = match accepted {
         Accepted::Unix(stream) => {
-            return http(relay, TokioIo::new(stream), peer::LOCAL, purpose, place).await;
+            return http(relay, Socket::Unix(stream), peer::LOCAL, purpose, place).await;
         }
         Accepted::Tcp(stream, from) => (stream, from),
     };
@@ -154,13 +153,10 @@ async fn respond(relay: Arc<Relay>, accepted: Accepted, purpose: Purpose, place:
         }
         (_, plain) => plain,
     };
-    http(relay, TokioIo::new(socket), from, purpose, place).await;
+    http(relay, socket, from, purpose, place).await;
 }
 
-async fn http<I>(relay: Arc<Relay>, io: I, from: IpAddr, purpose: Purpose, place: Arc<Place>)
-where
-    I: Read + Write + Unpin + Send + 'static,
-{
+async fn http(relay: Arc<Relay>, socket: Socket, from: IpAddr, purpose: Purpose, place: Arc<Place>) {
     let head = relay.settings().request_head;
     let (deadline, until) = watch::channel(Instant::now() + head + ANSWER);
     let service = service_fn({
@@ -183,7 +179,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(head)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(io, service)
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     tokio::select! {
         served = served => if let Err(error) = served {
