@@ -80,14 +80,6 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// The same, where it is not the relay that was not reached.
-    fn of_proxy(self) -> DialError {
-        match self {
-            DialError::Reach(why) => DialError::Reach(format!("proxy: {why}")),
-            other => other,
-        }
-    }
-
     /// Whether the same dial may succeed later: yes for 5xx and whatever is below HTTP.
     pub fn may_pass(&self) -> bool {
         match self {
@@ -176,13 +168,16 @@ impl Address {
 /// # Errors
 /// [`DialError::Reach`].
 pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-    let found = within("name lookup", tokio::net::lookup_host((host, port))).await?;
-    let found: Vec<SocketAddr> =
-        found.map_err(|error| reach(&format!("name lookup of {host}"), &error))?.collect();
-    if found.is_empty() {
-        return Err(DialError::Reach(format!("name lookup of {host}: no address")));
+    look_up(host, port, &format!("name lookup of {host}")).await
+}
+
+async fn look_up(host: &str, port: u16, step: &str) -> Result<Vec<SocketAddr>, DialError> {
+    let found = within(step, tokio::net::lookup_host((host, port))).await?;
+    let found: Vec<SocketAddr> = found.map_err(|error| reach(step, &error))?.collect();
+    match found.is_empty() {
+        true => Err(DialError::Reach(format!("{step}: no address"))),
+        false => Ok(found),
     }
-    Ok(found)
 }
 
 /// Connects to the first address that answers.
@@ -190,15 +185,22 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError
 /// # Errors
 /// [`DialError::Reach`] of the last address.
 pub async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+    connect_to_one(addresses, |address| format!("connect to {address}")).await
+}
+
+async fn connect_to_one(
+    addresses: &[SocketAddr],
+    step: impl Fn(&SocketAddr) -> String,
+) -> Result<TcpStream, DialError> {
     let mut last = DialError::Reach("no address to connect to".into());
     for address in addresses {
-        match within(&format!("connect to {address}"), TcpStream::connect(address)).await {
+        match within(&step(address), TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // A small write must not wait for the answer to the one before it.
                 stream.set_nodelay(true).map_err(|error| reach("set TCP_NODELAY", &error))?;
                 return Ok(stream);
             }
-            Ok(Err(error)) => last = reach(&format!("connect to {address}"), &error),
+            Ok(Err(error)) => last = reach(&step(address), &error),
             Err(error) => last = error,
         }
     }
@@ -215,8 +217,9 @@ impl Dialer {
             None => connect(&resolve(&address.host, address.port).await?).await?,
             Some(proxy) => {
                 let (host, port) = proxy.address();
-                let found = resolve(host, port).await.map_err(DialError::of_proxy)?;
-                let stream = connect(&found).await.map_err(DialError::of_proxy)?;
+                // The platform passes these words on to its users: where the proxy is stays on the host.
+                let found = look_up(host, port, "proxy: name lookup").await?;
+                let stream = connect_to_one(&found, |_| "proxy: connect".to_owned()).await?;
                 let asked = proxy.connect(stream, &address.host, address.port);
                 within("proxy", asked).await??
             }

@@ -259,3 +259,15 @@ fn addresses_of_relays() {
         "not a URL: invalid host name; write one that has other than ASCII letters in punycode (xn--...)"
     );
 }
+
+#[tokio::test]
+async fn the_words_for_a_proxy_that_cannot_be_reached_do_not_say_where_it_is() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for proxy in [format!("http://{free}"), "http://proxy.inside.invalid:3128".to_owned()] {
+        let dialer = Dialer { proxy: Some(Proxy::new(&proxy, None, &[]).unwrap()), ..dialer() };
+        let address = Address::of("ws://relay.example").unwrap();
+        let said = soon(dialer.reach(&address)).await.unwrap_err().to_string();
+        assert!(said.starts_with("proxy: "), "{said}");
+        assert!(!said.contains(&free.to_string()) && !said.contains("inside"), "{said}");
+    }
+}
