@@ -32,6 +32,8 @@ pub struct Side<R, W> {
     pub output: (W, &'static str),
     /// Control messages for the host.
     pub notes: Option<mpsc::Receiver<String>>,
+    /// The stream is over when the host has no more to say. A person who types would not know whom to.
+    pub ends_with_host: bool,
 }
 
 /// Moves bytes until the stream ends, or `stop` says how it ends on this side, or the local side fails.
@@ -40,9 +42,14 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let status = OnceLock::new();
+    let (status, said_all) = (OnceLock::new(), CancellationToken::new());
     let hear = |text: &str| match serde_json::from_str(text) {
-        Ok(FromHost::Eof) => Heard::Eof,
+        Ok(FromHost::Eof) => {
+            if side.ends_with_host {
+                said_all.cancel();
+            }
+            Heard::Eof
+        }
         Ok(FromHost::Exit { code }) => {
             let _ = status.set(code);
             Heard::Nothing
@@ -79,6 +86,7 @@ where
         ending = &mut stream => Err(ending),
         Some(ending) = failed.recv() => Ok(ending),
         ending = stop => Ok(ending),
+        () = said_all.cancelled() => Ok(Ending::Closed(End::TargetEnded.into())),
     };
     let ending = match ours {
         // What came last may not have reached the output.

@@ -95,18 +95,12 @@ impl Door {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
-                let presence = Presence {
-                    socket: stream.as_fd().try_clone_to_owned()?,
-                    ends: Some((peer, stream.local_addr()?)),
-                };
-                let (input, output) = stream.into_split();
-                Ok(Visitor { input: Box::new(input), output: Box::new(output), presence })
+                let ends = Some((peer, stream.local_addr()?));
+                Ok(Visitor::new(stream.as_fd().try_clone_to_owned()?, ends, stream))
             }
             Door::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                let presence = Presence { socket: stream.as_fd().try_clone_to_owned()?, ends: None };
-                let (input, output) = stream.into_split();
-                Ok(Visitor { input: Box::new(input), output: Box::new(output), presence })
+                Ok(Visitor::new(stream.as_fd().try_clone_to_owned()?, None, stream))
             }
         }
     }
@@ -133,6 +127,19 @@ pub struct Visitor {
     pub presence: Presence,
 }
 
+impl Visitor {
+    fn new(
+        socket: OwnedFd,
+        ends: Option<(SocketAddr, SocketAddr)>,
+        stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    ) -> Visitor {
+        // Halves that are dropped say nothing to the program: how the stream ended decides what it is told.
+        let (input, output) = tokio::io::split(stream);
+        let presence = Presence { socket, ends };
+        Visitor { input: Box::new(input), output: Box::new(output), presence }
+    }
+}
+
 /// Whether a local program still has its end of a connection open. One that sends no more may go on reading, and
 /// over TCP nothing on the wire tells it from one that has closed its socket.
 pub struct Presence {
@@ -149,12 +156,19 @@ impl fmt::Debug for Presence {
 
 impl Presence {
     /// Resolves when a program that sends no more has closed its socket.
-    pub async fn left(self) {
+    pub async fn left(&self) {
         let mut pause = FIRST_LOOK;
         while !self.has_left() {
             sleep(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
         }
+    }
+
+    /// Resets the connection when it is closed, so that the program does not take what has come for the whole. A unix
+    /// socket knows no reset.
+    pub fn spoil(&self) {
+        // One that is gone already needs none.
+        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
     }
 
     fn has_left(&self) -> bool {

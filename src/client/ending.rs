@@ -33,6 +33,11 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Whether the target came to its own end, so that all that it had to say has arrived.
+    pub fn is_whole(&self) -> bool {
+        self.status.is_some() || matches!(&self.ending, Ending::Closed(closing) if closed(closing).is_ok())
+    }
+
     /// The exit status to pass on.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::json;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use crate::daemon::exit::{Exit, ExitError, OrExit};
 use crate::daemon::listen::ListenAddress;
 
 use super::carry::{Side, carry};
-use super::door::{Door, Visitor};
+use super::door::{Door, Presence, Visitor};
 use super::ending::{Ending, Finished};
 use super::open::{Opener, Source};
 use super::terminal::say;
@@ -102,14 +102,32 @@ impl Opener {
     }
 
     async fn serve(&self, visitor: Visitor, stop: &CancellationToken) -> Result<(), ExitError> {
+        let Visitor { input, output, presence } = visitor;
+        let finished = self.bridge(input, output, &presence, stop).await;
+        if !finished.as_ref().is_ok_and(Finished::is_whole) {
+            presence.spoil();
+        }
+        match finished? {
+            // A local program that breaks off is its own affair.
+            Finished { ending: Ending::Local(..), .. } => Ok(()),
+            finished => finished.result().map(drop),
+        }
+    }
+
+    async fn bridge(
+        &self,
+        input: impl AsyncRead + Unpin,
+        output: impl AsyncWrite + Unpin,
+        presence: &Presence,
+        stop: &CancellationToken,
+    ) -> Result<Finished, ExitError> {
         const NAME: &str = "local connection";
         let leg = tokio::select! {
             leg = self.dial() => leg?,
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return Ok(Finished { ending: Ending::User, status: None }),
         };
-        let Visitor { input, output, presence } = visitor;
         let (count, over) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
-        let counted = Counted { inner: input, count: count.clone(), over: over.clone() };
+        let input = Counted { inner: input, count: count.clone(), over: over.clone() };
         let left = async {
             over.cancelled().await;
             presence.left().await;
@@ -123,12 +141,9 @@ impl Opener {
                 () = left => Ending::Unread,
             }
         };
-        let side = Side { input: (counted, NAME), output: (output, NAME), notes: None };
-        match carry(leg, side, stopped).await {
-            // A local program that breaks off is its own affair.
-            Finished { ending: Ending::Local(..), .. } => Ok(()),
-            finished => finished.result().map(drop),
-        }
+        let (input, output) = ((input, NAME), (output, NAME));
+        let side = Side { input, output, notes: None, ends_with_host: false };
+        Ok(carry(leg, side, stopped).await)
     }
 }
 

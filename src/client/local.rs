@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::dup2_stdout;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 
 use super::door::is_hung_up;
 use crate::daemon::pollable::pollable;
@@ -29,6 +29,14 @@ pub async fn is_unread() {
     if until_unread(io::stdout().as_fd()).await.is_err() {
         // What cannot be watched shows when it is written to.
         std::future::pending::<()>().await;
+    }
+}
+
+/// Writes a little to standard output, if it takes it soon: a terminal may be stopped by Ctrl-S.
+pub async fn write_soon(bytes: &[u8]) {
+    if let Ok(mut output) = Local::output() {
+        // Then nobody sees it.
+        let _ = tokio::time::timeout(LOOK, output.write_all(bytes)).await;
     }
 }
 
@@ -195,7 +203,7 @@ mod tests {
 
     use nix::pty::openpty;
     use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 

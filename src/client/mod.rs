@@ -7,6 +7,7 @@ mod ending;
 mod escape;
 mod listen;
 mod local;
+mod modes;
 pub mod open;
 mod terminal;
 #[cfg(test)]

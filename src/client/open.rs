@@ -27,6 +27,7 @@ use super::carry::{Side, carry, sizes};
 use super::ending::Ending;
 use super::escape::{self, Escape};
 use super::local::{self, Local};
+use super::modes::Shown;
 use super::terminal;
 use super::url::read_url;
 use super::view::View;
@@ -204,8 +205,17 @@ impl Opener {
             }
         };
         let notes = args.view.before(if raw.is_some() { sizes() } else { None });
-        let side = Side { input: (input, "standard input"), output: (output, "standard output"), notes };
+        let (output, undo) = Shown::new(output);
+        let side = Side {
+            input: (input, "standard input"),
+            output: (output, "standard output"),
+            notes,
+            ends_with_host: is_terminal,
+        };
         let finished = carry(leg, side, stop).await;
+        if !finished.is_whole() && std::io::stdout().is_terminal() {
+            local::write_soon(undo.text().as_bytes()).await;
+        }
         drop(raw);
         finished.result()
     }
@@ -334,7 +344,8 @@ mod tests {
             };
             tokio::join!(send, reader.read_to_end(&mut read)).1.unwrap();
         };
-        let side = Side { input: (input, "input"), output: (output, "output"), notes: None };
+        let (input, output) = ((input, "input"), (output, "output"));
+        let side = Side { input, output, notes: None, ends_with_host: false };
         let (finished, ()) = tokio::join!(carry(leg, side, std::future::pending()), work);
         assert_eq!(finished.result().unwrap(), 7);
         assert_eq!(read, write);
@@ -367,7 +378,7 @@ mod tests {
 
         // A refusal ends the connection, not the listener.
         *world.refusal.lock().unwrap() = Some((409, r#"{"code":"busy","message":"full"}"#.into()));
-        assert_eq!(echoes(local, b"").await, b"");
+        assert_eq!(is_reset(TcpStream::connect(local).await.unwrap()).await, b"");
         *world.refusal.lock().unwrap() = None;
         let mut open = TcpStream::connect(local).await.unwrap();
         open.write_all(b"x").await.unwrap();
@@ -375,7 +386,31 @@ mod tests {
         // The end closes what is still open, and is then complete.
         stop.cancel();
         accepting.await.unwrap().unwrap();
-        assert_eq!(open.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(is_reset(open).await, b"");
+    }
+
+    /// What comes before a connection is reset, so that its end does not look like a good one.
+    async fn is_reset(mut stream: TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        let error = stream.read_to_end(&mut all).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        all
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_falls_silent_is_a_loss() {
+        let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
+        world.is_silent.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut opener = Arc::into_inner(opener(&world, dir.path(), &[])).unwrap();
+        opener.dialer.limits.ping_interval = std::time::Duration::from_millis(20);
+        let leg = opener.dial().await.unwrap();
+        let (near, _far) = duplex(1024);
+        let (input, output) = split(near);
+        let (input, output) = ((input, "input"), (output, "output"));
+        let side = Side { input, output, notes: None, ends_with_host: false };
+        let error = carry(leg, side, std::future::pending()).await.result().unwrap_err();
+        let said = "connection to the relay was lost: silent: two pings went unanswered";
+        assert_eq!((error.exit, error.to_string().as_str()), (Exit::Unavailable, said));
     }
 
     #[tokio::test]

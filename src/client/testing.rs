@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt, Full};
@@ -28,6 +29,8 @@ pub struct World {
     pub asked: Arc<Mutex<Vec<(String, String, Value)>>>,
     /// What the platform answers instead of a session.
     pub refusal: Arc<Mutex<Option<(u16, String)>>>,
+    /// Whether the relay says nothing after its handshake.
+    pub is_silent: Arc<AtomicBool>,
 }
 
 impl World {
@@ -38,7 +41,8 @@ impl World {
     pub async fn at(address: &str) -> World {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let world = World { address, asked: Arc::default(), refusal: Arc::default() };
+        let world =
+            World { address, asked: Arc::default(), refusal: Arc::default(), is_silent: Arc::default() };
         let this = world.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -64,7 +68,14 @@ impl World {
         let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         if let Ok(handshake) = upgrade::Request::of(&request) {
             assert_eq!(handshake.offered(), [SUBPROTOCOL]);
-            tokio::spawn(echo(hyper::upgrade::on(&mut request)));
+            let upgrade = hyper::upgrade::on(&mut request);
+            match self.is_silent.load(Ordering::Relaxed) {
+                true => drop(tokio::spawn(async {
+                    let _held = upgrade.await;
+                    std::future::pending::<()>().await
+                })),
+                false => drop(tokio::spawn(echo(upgrade))),
+            }
             return handshake.accept(Some(SUBPROTOCOL));
         }
         let what = format!("{} {}", request.method(), request.uri().path());

@@ -24,20 +24,20 @@ const PINGS: &str = "[limits]\nping_interval = '1s'\n";
 
 /// What a middlebox does to the connections through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     Fin,
     Rst,
     Hole,
 }
 
 /// A middlebox in front of the relay.
-struct Middlebox {
-    port: u16,
+pub struct Middlebox {
+    pub port: u16,
     way: broadcast::Sender<Way>,
 }
 
 impl Middlebox {
-    async fn before(relay: String) -> Middlebox {
+    pub async fn before(relay: String) -> Middlebox {
         let (ip, _) = relay.split_once(':').unwrap();
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -52,7 +52,7 @@ impl Middlebox {
     }
 
     /// Does this to every connection that is open now.
-    fn breaks(&self, way: Way) {
+    pub fn breaks(&self, way: Way) {
         self.way.send(way).unwrap();
     }
 }
