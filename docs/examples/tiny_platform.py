@@ -23,7 +23,7 @@ async def main(args):
     }
     headers = {"typ": "stream-grant+jwt", "kid": args.key.stem}
     grant = jwt.encode(claims, args.key.read_bytes(), algorithm="EdDSA", headers=headers)
-    command = json.dumps({"v": 1, "grant": grant}).encode()
+    command = json.dumps({"v": 1, "grant": grant, "answer_within_ms": 4000}).encode()
     try:
         once = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0, "error_cb": silent}
         bus = await nats.connect(args.nats, user_credentials=args.creds, connect_timeout=5, **once)
@@ -34,7 +34,7 @@ async def main(args):
     except nats.errors.NoRespondersError:
         sys.exit(f"no agent answers for host {args.host}: is the id right, and stream-agent running?")
     except nats.errors.TimeoutError:
-        sys.exit(f"host {args.host} is connected, but did not answer in time: can it reach the relay?")
+        sys.exit(f"host {args.host} is connected, but did not answer in time: is it overloaded?")
     finally:
         await bus.close()
     if not answer["ok"]:

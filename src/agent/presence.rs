@@ -15,7 +15,7 @@ use tracing::{debug, error, info, warn};
 use crate::daemon::nats::explain;
 use crate::daemon::throttle::Throttle;
 use crate::link::backoff::random_fraction;
-use crate::protocol::command::Subjects;
+use crate::protocol::command::{Subjects, TEST_EVENT};
 use crate::protocol::host::HostId;
 use crate::protocol::plain::plain;
 
@@ -148,6 +148,12 @@ impl Health {
     /// What keeps commands from us.
     fn complaint(&self) -> Option<String> {
         self.lock().texts.iter().find(|text| self.is_own(text)).cloned()
+    }
+
+    /// Whether records cannot be published.
+    fn refuses_events(&self, subjects: &Subjects) -> bool {
+        let events = format!("\"{}", subjects.event(""));
+        self.lock().texts.iter().any(|text| text.contains(&events))
     }
 
     /// Whether everything that we asked of the server is as we asked it, for all that is known.
@@ -287,9 +293,14 @@ impl Presence {
         }
     }
 
-    /// Has all subscriptions made again on the connection that we have.
+    /// Has all subscriptions made again on the connection that we have, and asks again for what else was refused.
     async fn hear_again(&self) {
+        let were_events_refused = self.health.refuses_events(&self.subjects);
         self.health.forget();
+        if were_events_refused {
+            // It fails only when the client is gone, and then so are we.
+            let _ = self.client.publish(self.subjects.event("test"), TEST_EVENT.into()).await;
+        }
         self.wanted.notify_one();
         // Without a connection nothing is sent; a later look finds that out.
         let _ = timeout(HELLO, self.opened.notified()).await;

@@ -16,6 +16,9 @@ pub const MAX_COMMAND: usize = 16 * 1024;
 /// The largest payload of every other subject, in bytes.
 pub const MAX_QUESTION: usize = 4 * 1024;
 
+/// A record that no audit takes for a real one, for `event.test`.
+pub const TEST_EVENT: &str = r#"{"v":1,"event":"test"}"#;
+
 /// How long a platform waits that does not say so in its command: one second less than the 5 s that the bundled
 /// platform waited before commands had `answer_within_ms`.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(4);

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::agent::config::Settings;
 use crate::daemon::exit::Exit;
 use crate::daemon::nats::explain;
-use crate::protocol::command::Subjects;
+use crate::protocol::command::{Subjects, TEST_EVENT};
 
 use super::report::Report;
 
@@ -26,9 +26,6 @@ const ANSWERS: Duration = Duration::from_millis(500);
 
 /// What asks a hello subject without being an agent: a running one answers and raises no alarm.
 const QUESTION: &str = r#"{"test":true}"#;
-
-/// A record that no audit takes for a real one.
-const TEST_EVENT: &str = r#"{"v":1,"event":"test"}"#;
 
 /// Tests the connection and every permission that an agent needs.
 pub async fn test(report: &mut Report, settings: &Settings) {
