@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use stream::daemon::audit::{Event, Record};
 use stream::protocol::command::{Code, TargetInfo};
-use stream::protocol::control::{FromClient, FromHost};
+use stream::protocol::control::{FromClient, FromHost, ToClient};
 use stream::protocol::end::End;
 use stream::protocol::mode::Mode;
 
@@ -79,7 +79,8 @@ fn control_messages_are_as_documented() {
     let types = |messages: &[Value]| -> Vec<String> {
         messages.iter().map(|message| message["type"].as_str().unwrap().to_owned()).collect()
     };
-    let (client, host) = (of("client"), of("host"));
+    let (client, host, relay) = (of("client"), of("host"), of("relay"));
+    assert_eq!(types(&relay), variants("ToClient"));
     assert_eq!(types(&client), variants("FromClient"));
     assert_eq!(types(&host), variants("FromHost"));
     // Each is what the code writes and reads.
@@ -89,6 +90,10 @@ fn control_messages_are_as_documented() {
     }
     for message in host {
         let read: FromHost = serde_json::from_value(message.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), message);
+    }
+    for message in relay {
+        let read: ToClient = serde_json::from_value(message.clone()).unwrap();
         assert_eq!(serde_json::to_value(read).unwrap(), message);
     }
     let signals = rows.iter().find(|row| row[1].contains("signal")).unwrap()[2].clone();

@@ -23,6 +23,17 @@ pub enum FromRelay {
     },
 }
 
+/// What the relay itself tells a client that speaks [`SUBPROTOCOL`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToClient {
+    /// This is the first stream of a session that may have more: later ones show the key.
+    Session {
+        /// The session's key; see [`SESSION_SUBPROTOCOL`](super::headers::SESSION_SUBPROTOCOL).
+        key: String,
+    },
+}
+
 /// What a client tells a host; the relay passes it on unread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

@@ -5,14 +5,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::{COOKIE, HeaderValue, ORIGIN, SET_COOKIE};
-use ring::rand::{SecureRandom, SystemRandom};
+use hyper::{HeaderMap, StatusCode};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
@@ -25,16 +22,16 @@ use crate::link::reader::Text;
 use crate::link::socket::Socket;
 use crate::link::upgrade;
 use crate::protocol::close::CloseFrame;
-use crate::protocol::control::{FromRelay, SUBPROTOCOL, to_text};
+use crate::protocol::control::{FromRelay, SUBPROTOCOL, ToClient, to_text};
 use crate::protocol::end::{Closing, End, Outcome};
-use crate::protocol::headers::{STREAM_PATH, TOKEN_SUBPROTOCOL};
-use crate::protocol::token::{Token, TokenHash};
+use crate::protocol::headers::{SESSION_SUBPROTOCOL, STREAM_PATH, TOKEN_SUBPROTOCOL};
+use crate::protocol::token::{Token, TokenError, TokenHash};
 
 use super::Relay;
 use super::answer::{self, Answer};
 use super::host::HostLeg;
 use super::metrics::{Cut, Held};
-use super::peer;
+use super::peer::{self, Peer};
 use super::places::Place;
 use super::rendezvous::{Linked, Stream, Visitor, Waiting};
 
@@ -49,23 +46,29 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub fn knock(
     relay: &Arc<Relay>,
     mut request: hyper::Request<Incoming>,
-    address: IpAddr,
+    peer: Peer,
     place: Arc<Place>,
 ) -> Answer {
     let handshake = match upgrade::Request::of(&request) {
         Ok(handshake) => handshake,
         Err(not) => return answer::error(not.status, "not_a_websocket", not.message),
     };
-    let protocol = choose(handshake.offered()).map(str::to_owned);
-    let token = token(request.uri().path(), handshake.offered());
+    let offered = handshake.offered();
+    let protocol = choose(offered).map(str::to_owned);
+    let token = token(request.uri().path(), offered);
     let mut response: Answer = handshake.accept(protocol.as_deref());
-    let visitor = token.as_ref().ok().map(|token| {
-        let visitor = visitor(request.headers(), token, address);
-        if visitor.cookie.is_none() {
-            set_cookie(&mut response, token, &visitor.next_cookie, relay.is_https());
+    let visit = match token {
+        Err(end) => Err(end),
+        Ok(token) => {
+            let Ok(visitor) = visitor(request.headers(), offered, &token, peer) else {
+                return answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no randomness");
+            };
+            if !relay.rendezvous.is_client(&token.hash(), &visitor) {
+                set_cookie(&mut response, &token, &visitor.next, relay.is_https());
+            }
+            Ok((token.hash(), visitor))
         }
-        visitor
-    });
+    };
     let control = protocol.as_deref() == Some(SUBPROTOCOL);
     let upgraded = hyper::upgrade::on(&mut request);
     let relay = relay.clone();
@@ -80,12 +83,10 @@ pub fn knock(
         };
         let text = if control { Text::Messages } else { Text::Bytes };
         let leg = Leg::new(socket, &early, Role::Server, text, knocked.settings().leg);
-        let client = Client { relay: knocked, leg, control, address };
-        match (token, visitor) {
-            (Ok(token), Some(visitor)) => return client.meet(token.hash(), visitor).await,
-            (Err(end), _) => client.refuse(end.into(), None).await,
-            // A visitor is made for every token.
-            (Ok(_), None) => client.refuse(End::BadRequest.into(), None).await,
+        let client = Client { relay: knocked, leg, control, address: peer.address };
+        match visit {
+            Ok((token, visitor)) => return client.meet(token, visitor).await,
+            Err(end) => client.refuse(end.into(), None).await,
         }
         None
     };
@@ -96,7 +97,7 @@ pub fn knock(
         let met = place.hold(Box::pin(timeout(limit, meeting))).await;
         drop(place);
         match met {
-            Some(Ok(Some((client, linked)))) => client.stream(linked).await,
+            Some(Ok(Some((client, linked, key)))) => client.stream(linked, &key).await,
             Some(Ok(None)) => {}
             Some(Err(_)) => relay.metrics.cut(Cut::Slow),
             None => relay.metrics.cut(Cut::Crowded),
@@ -113,14 +114,15 @@ struct Client {
 }
 
 impl Client {
-    /// Waits for the host. Without one the client is refused, and nothing is left of it.
-    async fn meet(mut self, token: TokenHash, visitor: Visitor) -> Option<(Client, Linked<HostLeg>)> {
+    /// Waits for the host; with it comes the session's key. Without one the client is refused, and nothing is left
+    /// of it.
+    async fn meet(mut self, token: TokenHash, visitor: Visitor) -> Option<(Client, Linked<HostLeg>, Token)> {
         let late = Instant::now() + self.relay.settings().client_wait;
         loop {
             let waiting = match self.relay.rendezvous.claim(token, visitor.clone()) {
                 Ok(waiting) => waiting,
-                Err(end) => {
-                    self.refuse(end.into(), Some(token)).await;
+                Err(why) => {
+                    self.refuse(why, Some(token)).await;
                     return None;
                 }
             };
@@ -128,7 +130,7 @@ impl Client {
             match self.leg.attend(self.relay.await_host(waiting, late)).await {
                 Ok(Met::Host(linked)) => {
                     drop(held);
-                    return Some((self, *linked));
+                    return Some((self, *linked, visitor.next));
                 }
                 Ok(Met::Vanished) => {}
                 Ok(Met::Nobody(closing)) => {
@@ -143,8 +145,8 @@ impl Client {
         }
     }
 
-    /// Links the two.
-    async fn stream(self, linked: Linked<HostLeg>) {
+    /// Links the two. The first client of a session of several streams gets the key for the others.
+    async fn stream(mut self, linked: Linked<HostLeg>, key: &Token) {
         let Linked { mut host, stream } = linked;
         let greeting = FromRelay::Linked {
             stream: stream.number(),
@@ -163,6 +165,10 @@ impl Client {
             return self.leg.finish(Farewell::Say(End::PeerLost.into())).await;
         }
         relayed.record(Event::Started, |_| {});
+        if self.control && relayed.stream.begins_several() {
+            // A client that takes nothing any more shows so when the two are linked.
+            let _ = self.leg.say(to_text(&ToClient::Session { key: key.reveal() })).await;
+        }
         let profile = relayed.stream.admission().profile;
         let stop = Box::pin(self.relay.clone().stop_at(relayed.stream.until()));
         let link = pair::link(host.suit(profile), self.leg.suit(profile), self.control, stop);
@@ -256,7 +262,7 @@ impl Relay {
             biased;
             answer = waiting.answer() => match answer {
                 Some(Ok(linked)) => Met::Host(Box::new(linked)),
-                Some(Err(end)) => Met::Nobody(end.into()),
+                Some(Err(why)) => Met::Nobody(why),
                 None => Met::Vanished,
             },
             () = sleep_until(late) => Met::Nobody(waiting.late().into()),
@@ -273,12 +279,13 @@ impl Relay {
     }
 }
 
-/// The subprotocol to echo: ours if it is offered, else the first that is not a token in disguise.
+/// The subprotocol to echo: ours if it is offered, else the first that is not a secret in disguise.
 fn choose(offered: &[String]) -> Option<&str> {
     let ours = offered.iter().find(|protocol| *protocol == SUBPROTOCOL);
-    let other = offered.iter().find(|protocol| !protocol.starts_with(TOKEN_SUBPROTOCOL));
-    // A browser that offered something must hear one of its own offers.
-    ours.or(other).or(offered.first()).map(String::as_str)
+    let is_key = |protocol: &String| protocol.starts_with(SESSION_SUBPROTOCOL);
+    let other = offered.iter().find(|protocol| !is_key(protocol) && !protocol.starts_with(TOKEN_SUBPROTOCOL));
+    // A browser that offered something must hear one of its own offers. A token is spent by this; a key is not.
+    ours.or(other).or(offered.iter().find(|protocol| !is_key(protocol))).map(String::as_str)
 }
 
 fn token(path: &str, offered: &[String]) -> Result<Token, End> {
@@ -292,29 +299,32 @@ fn cookie_name(token: &Token) -> String {
     format!("stream_{}", token.hash().fingerprint())
 }
 
-fn visitor(headers: &HeaderMap, token: &Token, address: IpAddr) -> Visitor {
+/// Who knocks, and what it shows: the session's cookie, the session's key.
+fn visitor(
+    headers: &HeaderMap,
+    offered: &[String],
+    token: &Token,
+    peer: Peer,
+) -> Result<Visitor, TokenError> {
     let name = cookie_name(token);
     let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let cookie = pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
-    let next_cookie = cookie.clone().unwrap_or_else(random_cookie);
-    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
-    Visitor { address: peer::bucket(address), cookie, next_cookie, origin }
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let cookies = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value);
+    let keys = offered.iter().filter_map(|protocol| protocol.strip_prefix(SESSION_SUBPROTOCOL));
+    Ok(Visitor {
+        bucket: peer::bucket(peer.address),
+        address: peer.own,
+        shown: cookies.chain(keys).map(|secret| TokenHash::of(secret.as_bytes())).collect(),
+        next: Token::generate()?,
+        origin: headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned),
+    })
 }
 
-fn random_cookie() -> String {
-    let mut bytes = [0; 16];
-    match SystemRandom::new().fill(&mut bytes) {
-        Ok(()) => URL_SAFE_NO_PAD.encode(bytes),
-        // Nobody can present this one: further streams are then bound to the address only.
-        Err(_) => format!("none;{:?}", SystemTime::now()),
-    }
-}
-
-fn set_cookie(response: &mut Answer, token: &Token, value: &str, secure: bool) {
-    // A page of another origin may hold the websocket, so with TLS the cookie must go cross-site.
-    let site = if secure { "; SameSite=None; Secure" } else { "; SameSite=Lax" };
-    let cookie = format!("{}={value}; Path={STREAM_PATH}; HttpOnly{site}", cookie_name(token));
+fn set_cookie(response: &mut Answer, token: &Token, key: &Token, secure: bool) {
+    // A page of another site may hold the websocket: with TLS the cookie must go cross-site, and browsers that keep
+    // such cookies at all keep them apart for each site.
+    let site = if secure { "; SameSite=None; Secure; Partitioned" } else { "; SameSite=Lax" };
+    let cookie = format!("{}={}; Path={STREAM_PATH}; HttpOnly{site}", cookie_name(token), key.reveal());
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
@@ -330,12 +340,15 @@ mod tests {
 
     #[test]
     fn exactly_one_offer_is_echoed() {
-        let cases: [(&[&str], Option<&str>); 5] = [
+        let cases: [(&[&str], Option<&str>); 8] = [
             (&[], None),
             (&["binary"], Some("binary")),
             (&["binary", "stream.v1"], Some("stream.v1")),
             (&["stream.token.abc", "base64"], Some("base64")),
             (&["stream.token.abc"], Some("stream.token.abc")),
+            (&["stream.session.abc", "stream.v1"], Some("stream.v1")),
+            (&["stream.session.abc", "binary"], Some("binary")),
+            (&["stream.session.abc"], None),
         ];
         for (offered, echoed) in cases {
             assert_eq!(choose(&offers(offered)), echoed);

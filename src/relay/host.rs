@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use hyper::HeaderMap;
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tracing::debug;
 
 use crate::daemon::audit::{Event, Record};
@@ -28,7 +28,7 @@ use super::Relay;
 use super::answer::{self, Answer};
 use super::config::Auth;
 use super::metrics::Held;
-use super::rendezvous::{Admission, Parked};
+use super::rendezvous::{Admission, Parked, Secret};
 
 /// How long a session of simple mode is remembered after its end: its token has no date of its own.
 const REMEMBER_OPAQUE: Duration = Duration::from_secs(3600);
@@ -72,10 +72,18 @@ pub fn dial(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, peer: std
         return refused(Refusal::new(Code::Stopping, "relay is restarting"), Some(admission.host));
     }
     let host = admission.host.clone();
-    let parked = match relay.rendezvous.park(admission) {
+    let (secret, offered) = match secret(request.headers()) {
+        Ok(secret) => secret,
+        Err(refusal) => return refused(refusal, Some(host)),
+    };
+    let parked = match relay.rendezvous.park(admission, secret) {
         Ok(parked) => parked,
         Err(refusal) => return refused(refusal, Some(host)),
     };
+    let is_spare = parked.is_spare();
+    if secret == Secret::Unknown && !is_spare {
+        relay.metrics.hosts_without_secret.inc();
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     let relay = relay.clone();
     relay.tasks.clone().spawn(async move {
@@ -90,7 +98,25 @@ pub fn dial(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, peer: std
             Err(error) => debug!("host left during the handshake: {error:#}"),
         }
     });
-    handshake.accept(None)
+    let mut response: Answer = handshake.accept(None);
+    response
+        .headers_mut()
+        .extend(offered.map(|secret| (HeaderName::from_static(headers::SESSION_SECRET), secret)));
+    response
+}
+
+/// What the dial says of its session's secret; with one that the host is to get.
+fn secret(headers: &HeaderMap) -> Result<(Secret, Option<HeaderValue>), Refusal> {
+    match header(headers, headers::SESSION_SECRET) {
+        None => Ok((Secret::Unknown, None)),
+        Some(headers::YES) => {
+            let internal = |error: &dyn std::fmt::Display| Refusal::new(Code::Internal, error.to_string());
+            let secret = Token::generate().map_err(|error| internal(&error))?;
+            let value = HeaderValue::from_str(&secret.reveal()).map_err(|error| internal(&error))?;
+            Ok((Secret::Offered(secret.hash()), Some(value)))
+        }
+        Some(shown) => Ok((Secret::Shown(TokenHash::of(shown.as_bytes())), None)),
+    }
 }
 
 /// Keeps a parked host alive until a client claims it, or its time is over.
@@ -180,6 +206,7 @@ fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Opti
                 target: Some(claims.target.clone()),
                 user: claims.user.clone(),
                 max_streams: most as u32,
+                same_address: is_yes(headers, headers::SAME_ADDRESS),
                 profile: profile(headers),
                 max_time,
                 origins: claims.origin.clone(),
@@ -207,6 +234,7 @@ fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Opti
                 target: None,
                 user: None,
                 max_streams: max_streams as u32,
+                same_address: is_yes(headers, headers::SAME_ADDRESS),
                 profile: profile(headers),
                 max_time: asked.min(settings.session),
                 origins: vec![],
@@ -238,6 +266,10 @@ fn profile(headers: &HeaderMap) -> Profile {
         Some(word) if word == Profile::Interactive.label() => Profile::Interactive,
         _ => Profile::default(),
     }
+}
+
+fn is_yes(headers: &HeaderMap, name: &str) -> bool {
+    header(headers, name) == Some(headers::YES)
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {

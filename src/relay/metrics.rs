@@ -14,6 +14,8 @@ pub struct RelayMetrics {
     pub accept_failures: Counter,
     /// Hosts that are parked.
     pub hosts_parked: Gauge,
+    /// Hosts parked that do not understand a session's secret.
+    pub hosts_without_secret: Counter,
     /// Clients that wait for their host.
     pub clients_waiting: Gauge,
     /// Streams that are linked.
@@ -95,6 +97,11 @@ impl RelayMetrics {
             ours.accept_failures.clone(),
         );
         registry.register("hosts_parked", "Hosts that wait for a client", ours.hosts_parked.clone());
+        registry.register(
+            "hosts_without_secret",
+            "Hosts of before 0.2.0 that parked: whoever saw their grant can take later streams of the session",
+            ours.hosts_without_secret.clone(),
+        );
         registry.register(
             "clients_waiting",
             "Clients that wait for their host",

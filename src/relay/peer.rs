@@ -7,11 +7,34 @@ use ipnet::IpNet;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
+/// Headers by which a proxy says that it passes on what somebody else asks.
+const OF_PROXIES: [&str; 4] = [FORWARDED_FOR, "forwarded", "x-real-ip", "via"];
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The address that limits and records go by.
+    pub address: IpAddr,
+    /// The address again, where it is the client's own. It is not where a proxy may stand there that is not trusted
+    /// to say who is behind it: on loopback, at a unix socket, or with the headers of one.
+    pub own: Option<IpAddr>,
+}
+
+impl Peer {
+    /// The peer of a connection, or who a trusted proxy says is behind it.
+    pub fn of(connection: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Peer {
+        let is_trusted = trusted.iter().any(|net| net.contains(&connection.to_canonical()));
+        let is_proxy = !is_trusted && OF_PROXIES.iter().any(|name| headers.contains_key(*name));
+        let address = address(connection, headers, trusted);
+        Peer { address, own: own(address, trusted).filter(|_| !is_proxy) }
+    }
+}
+
 /// The client's address: that of the connection, or what a trusted proxy says about it.
 ///
 /// Of `X-Forwarded-For` the last address that is not itself a trusted proxy counts: everything before
 /// it was written by somebody we do not trust.
-pub fn address(connection: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+fn address(connection: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut address = connection.to_canonical();
     if !is_trusted(address) {
@@ -87,6 +110,31 @@ mod tests {
         }
         assert_eq!(seen("10.0.0.1", &["nonsense"], "10.0.0.0/8"), "10.0.0.1");
         assert_eq!(seen("::ffff:10.0.0.1", &["2.2.2.2"], "10.0.0.0/8"), "2.2.2.2");
+    }
+
+    #[test]
+    fn an_address_is_a_clients_own_only_where_no_unknown_proxy_can_be() {
+        let own = |connection: &str, header: Option<(&'static str, &str)>| {
+            let mut headers = HeaderMap::new();
+            if let Some((name, value)) = header {
+                headers.insert(name, value.parse().unwrap());
+            }
+            let trusted = ["10.0.0.0/8".parse().unwrap(), "127.0.0.2/32".parse().unwrap()];
+            Peer::of(connection.parse().unwrap(), &headers, &trusted).own.map(|own| own.to_string())
+        };
+        let client = || Some("2.2.2.2".to_owned());
+        assert_eq!(own("2.2.2.2", None), client());
+        assert_eq!(own("10.0.0.1", Some((FORWARDED_FOR, "2.2.2.2"))), client());
+        assert_eq!(own("127.0.0.2", Some((FORWARDED_FOR, "2.2.2.2"))), client());
+        assert_eq!(own("127.0.0.2", Some((FORWARDED_FOR, "127.0.0.1"))), None);
+        for connection in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(own(connection, None), None, "{connection}");
+        }
+        for header in OF_PROXIES {
+            assert_eq!(own("2.2.2.2", Some((header, "3.3.3.3"))), None, "{header}");
+        }
+        // A trusted proxy that does not say who is behind it is nobody's own address.
+        assert_eq!(own("10.0.0.1", None), None);
     }
 
     #[test]

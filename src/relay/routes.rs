@@ -12,8 +12,9 @@ use crate::protocol::headers::{HOST_PATH, STREAM_PATH};
 
 use super::answer::{self, Answer};
 use super::metrics::Cut;
+use super::peer::Peer;
 use super::places::Place;
-use super::{Relay, client, form, host, peer};
+use super::{Relay, client, form, host};
 
 /// Whatever answers below [`API_PATH`]: the bundled platform, put there by the program.
 pub trait Api: Send + Sync {
@@ -53,7 +54,8 @@ pub async fn answer(
 }
 
 async fn route(relay: Arc<Relay>, request: Request<Incoming>, from: IpAddr, place: Arc<Place>) -> Answer {
-    let address = peer::address(from, request.headers(), &relay.settings().trusted_proxies);
+    let peer = Peer::of(from, request.headers(), &relay.settings().trusted_proxies);
+    let address = peer.address;
     if address != from.to_canonical() && !place.is_of(relay.own_address(address)) {
         relay.metrics.cut(Cut::Full);
         let why = "too many connections of this address";
@@ -64,7 +66,7 @@ async fn route(relay: Arc<Relay>, request: Request<Incoming>, from: IpAddr, plac
         return host::dial(&relay, request, address);
     }
     if path.starts_with(STREAM_PATH) || path == STREAM_PATH.trim_end_matches('/') {
-        return client::knock(&relay, request, address, place);
+        return client::knock(&relay, request, peer, place);
     }
     match &relay.api {
         Some(api) if path.starts_with(API_PATH) => place.keep(api.clone().answer(request, address)).await,
