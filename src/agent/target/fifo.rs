@@ -80,7 +80,9 @@ impl Open for Fifo {
         let fifo = self.clone();
         let (fifo, file) = blocking(move || fifo.open_end().map(|file| (fifo, file))).await?;
         let end = Receiver::from_file(file).map_err(|error| OpenError::system(fifo.path.display(), error))?;
-        Ok(log::opened(Writers { fifo, end }, self.is_raw, None))
+        // The service that writes must not wait for somebody who looks on.
+        let source = log::Unblocked::new(Writers { fifo, end });
+        Ok(log::opened(source, self.is_raw, None))
     }
 }
 
@@ -210,6 +212,41 @@ mod tests {
         assert!(wakes <= 2, "{wakes}");
         write(&path, "y");
         assert_eq!(in_time(read.done()).await.unwrap(), 1);
+    }
+
+    /// The service is the writer: it must get on, whatever the viewer does.
+    #[tokio::test]
+    async fn a_viewer_who_pauses_does_not_hold_up_the_writer() {
+        use crate::agent::target::Ask;
+
+        const LINES: usize = 100_000;
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = fifo_in(dir.path());
+        let mut opened = in_time(target.open(Mode::Ro, None)).await.unwrap();
+        (opened.asked)(Ask::Filter { pattern: "request".into(), invert: false }).unwrap();
+        (opened.asked)(Ask::Pause).unwrap();
+        let line = format!("request {}\n", "x".repeat(40));
+        let all = line.repeat(LINES);
+        let writer = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || write(&path, &all)
+        });
+        // It has written 5 MB by then, and nothing was taken.
+        in_time(writer).await.unwrap();
+        (opened.asked)(Ask::Resume).unwrap();
+        let mut said = String::new();
+        while !said.ends_with(": they came faster than they were taken]\n") {
+            let mut bytes = vec![0; 64 * 1024];
+            let n = in_time(opened.output.read(&mut bytes)).await.unwrap();
+            said.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        }
+        let (shown, remark) = said.rsplit_once("\n[").unwrap();
+        let missed: usize = remark.split(' ').next().unwrap().parse().unwrap();
+        let total = LINES * line.len();
+        // The last line that was shown may have been torn by the gap.
+        assert!((total..=total + 1).contains(&(shown.len() + 1 + missed)), "{} {missed}", shown.len());
+        write(&path, "request again\n");
+        expect(&mut opened, "request again\n").await;
     }
 
     /// Polls a future and counts how often it is woken.

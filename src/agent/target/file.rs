@@ -3,7 +3,9 @@
 mod history;
 mod last_lines;
 mod names;
+mod packed;
 mod place;
+mod rotated;
 mod tail;
 mod watcher;
 mod which;

@@ -1,7 +1,9 @@
 //! What a client sees of a log, of whatever kind: lines that do nothing to its terminal, filtered and
 //! paused on the host, so that bytes which nobody wants are not sent.
 
+mod aside;
 mod lines;
+mod unblocked;
 mod visible;
 
 use std::io;
@@ -14,7 +16,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::opened::{Ask, OpenError, Opened, Output, Unable, cannot};
 use crate::protocol::failure::Failure;
+pub(super) use aside::Aside;
 use lines::{Filter, Lines};
+pub(super) use unblocked::Unblocked;
 
 /// Bytes read at a time where they are looked at: what they become is up to four times as long.
 const CHUNK: usize = 64 * 1024;
@@ -143,11 +147,18 @@ impl AsyncRead for View {
                 return Poll::Pending;
             }
             if view.lines.is_passing_all() {
-                return Pin::new(&mut view.source).poll_read(cx, buf);
+                match ready!(Pin::new(&mut view.source).poll_read(cx, buf)) {
+                    Err(error) => view.lines.remark(Aside::of(error)?),
+                    Ok(()) => return Poll::Ready(Ok(())),
+                }
+                continue;
             }
             let room = buf.remaining().min(if view.lines.is_unfiltered() { CHUNK } else { TURN });
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
-            ready!(Pin::new(&mut view.source).poll_read(cx, &mut part))?;
+            if let Err(error) = ready!(Pin::new(&mut view.source).poll_read(cx, &mut part)) {
+                view.lines.remark(Aside::of(error)?);
+                continue;
+            }
             let read = part.filled();
             match read.len() {
                 0 if view.lines.finish() => {}

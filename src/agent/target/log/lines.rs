@@ -5,6 +5,7 @@ use regex_lite::{Regex, RegexBuilder};
 use tokio::io::ReadBuf;
 
 use super::super::opened::Unable;
+use super::aside::Aside;
 use super::visible::Visible;
 
 /// Bytes of a line that a filter looks at; what is longer is judged by its beginning.
@@ -103,6 +104,15 @@ impl Lines {
         if std::mem::take(&mut self.is_begun) {
             self.out.push(b'\n');
         }
+    }
+
+    /// Says something of our own, on a line of its own that no filter hides.
+    pub(super) fn remark(&mut self, aside: Aside) {
+        if !self.line.is_empty() {
+            self.judge();
+        }
+        self.begin_anew();
+        self.out.extend_from_slice(format!("[{aside}]\n").as_bytes());
     }
 
     /// Whether no byte has to be looked at.

@@ -1,0 +1,143 @@
+//! Reads on when nobody takes what was read. Whoever writes a log to a pipe must not wait for those who look at it:
+//! a viewer who pauses, or whose connection stalls, would stop the service that logs.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+
+use super::aside::Aside;
+
+/// Bytes read at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// Bytes that wait for the viewer at most.
+const ROOM: usize = 1 << 20;
+
+/// How long the writer may have to wait for a viewer to take half of what waits. Slower ones miss bytes.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What a source gives, read without regard to how fast it is taken. Bytes that find no room are counted and said.
+pub(in crate::agent::target) struct Unblocked {
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    piece: Vec<u8>,
+    given: usize,
+    waiting: Arc<Waiting>,
+}
+
+enum Piece {
+    Bytes(Vec<u8>),
+    Missed(u64),
+    Failed(io::Error),
+}
+
+/// Bytes that were read and not taken.
+#[derive(Default)]
+struct Waiting {
+    bytes: AtomicUsize,
+    taken: Notify,
+}
+
+impl Waiting {
+    fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Acquire) + CHUNK <= ROOM
+    }
+
+    async fn is_half_empty(&self) {
+        while self.bytes.load(Ordering::Acquire) > ROOM / 2 {
+            self.taken.notified().await;
+        }
+    }
+}
+
+impl Unblocked {
+    pub(in crate::agent::target) fn new(source: impl AsyncRead + Send + Unpin + 'static) -> Unblocked {
+        let (send, pieces) = mpsc::unbounded_channel();
+        let waiting = Arc::<Waiting>::default();
+        tokio::spawn(read_on(source, send, waiting.clone()));
+        Unblocked { pieces, piece: vec![], given: 0, waiting }
+    }
+}
+
+/// Until the source ends, or the viewer has left.
+async fn read_on(
+    mut source: impl AsyncRead + Send + Unpin,
+    send: mpsc::UnboundedSender<Piece>,
+    waiting: Arc<Waiting>,
+) {
+    let mut chunk = vec![0; CHUNK];
+    let mut missed = 0;
+    loop {
+        // What cannot be sent is for a viewer who has left, which `closed` says.
+        let read = tokio::select! {
+            biased;
+            () = send.closed() => return,
+            () = waiting.is_half_empty(), if missed > 0 => {
+                let _ = send.send(Piece::Missed(std::mem::take(&mut missed)));
+                continue;
+            }
+            read = source.read(&mut chunk) => read,
+        };
+        let n = match read {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) => {
+                let _ = send.send(Piece::Failed(error));
+                break;
+            }
+        };
+        if missed == 0 && !waiting.has_room() {
+            // A viewer who is only slower than the writer holds it up for a while, as any reader of a pipe does.
+            tokio::select! {
+                () = send.closed() => return,
+                _ = timeout(GRACE, waiting.is_half_empty()) => {}
+            }
+        }
+        if missed == 0 && waiting.has_room() {
+            waiting.bytes.fetch_add(n, Ordering::AcqRel);
+            let _ = send.send(Piece::Bytes(chunk[..n].to_vec()));
+        } else {
+            missed += n as u64;
+        }
+    }
+    if missed > 0 {
+        let _ = send.send(Piece::Missed(missed));
+    }
+}
+
+impl AsyncRead for Unblocked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.given == this.piece.len() {
+            let before = std::mem::take(&mut this.piece);
+            this.given = 0;
+            if !before.is_empty() {
+                this.waiting.bytes.fetch_sub(before.len(), Ordering::AcqRel);
+                this.waiting.taken.notify_one();
+            }
+            match ready!(this.pieces.poll_recv(cx)) {
+                Some(Piece::Bytes(piece)) => this.piece = piece,
+                Some(Piece::Missed(bytes)) => {
+                    return Poll::Ready(Err(Aside::Missed(bytes).error()));
+                }
+                Some(Piece::Failed(error)) => return Poll::Ready(Err(error)),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let left = &this.piece[this.given..];
+        let n = left.len().min(buf.remaining());
+        buf.put_slice(&left[..n]);
+        this.given += n;
+        Poll::Ready(Ok(()))
+    }
+}
