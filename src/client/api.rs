@@ -21,6 +21,8 @@ use crate::link::dial::{Address, Dialer};
 use crate::protocol::command::TargetInfo;
 use crate::protocol::mode::Mode;
 
+use super::words::with_remedy;
+
 /// The largest answer that is read, in bytes: the targets of one host.
 const MOST: usize = 1024 * 1024;
 
@@ -76,7 +78,8 @@ impl Api {
     /// When that is no URL.
     pub fn new(url: &str, key: Secret, dialer: Dialer) -> Result<Api, ExitError> {
         let websocket = url.strip_prefix("http").map(|rest| format!("ws{rest}"));
-        let websocket = websocket.ok_or_else(|| anyhow!("--platform is not an http:// or https:// URL"));
+        let expected = "expected an address such as https://relay.example.com";
+        let websocket = websocket.ok_or_else(|| anyhow!("--platform {}: {expected}", printable(url)));
         let address = Address::of(&websocket.or_exit(Exit::Usage)?).or_exit(Exit::Usage)?;
         let authority = match address.host.contains(':') {
             true => format!("[{}]:{}", address.host, address.port),
@@ -115,7 +118,8 @@ impl Api {
         body: Vec<u8>,
         good: u16,
     ) -> Result<T, ExitError> {
-        let (status, answer) = self.send(method, path, body).await.or_exit(Exit::Unavailable)?;
+        let (status, answer) =
+            self.send(method, path, body).await.map_err(with_remedy).or_exit(Exit::Unavailable)?;
         if status != good {
             return Err(refusal(status, &answer));
         }
@@ -152,6 +156,8 @@ fn refusal(status: u16, answer: &[u8]) -> ExitError {
     let (code, message) = (text("code"), text("message"));
     let error = match message.is_empty() {
         true => anyhow!("the platform answered {status}: is --platform its address?"),
+        false if status == 401 => anyhow!("the platform does not know the key of --api-key-file ({code})"),
+        false if code == "not_found" => anyhow!("{message} ({code}): is --platform its address?"),
         false => anyhow!("{message} ({code})"),
     };
     let exit = match (status, code.as_str()) {

@@ -15,3 +15,4 @@ mod testing;
 mod url;
 mod view;
 mod watched;
+mod words;

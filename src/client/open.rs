@@ -31,6 +31,7 @@ use super::modes::Shown;
 use super::terminal;
 use super::url::read_url;
 use super::view::View;
+use super::words::with_remedy;
 
 /// What to open, and how.
 #[derive(Debug, ClapArgs)]
@@ -257,9 +258,10 @@ impl Opener {
                 api.open(&Wish { max_streams: Some(1), ..wish.clone() }).await?.url
             }
         };
-        let address = Address::of(&url).or_exit(Exit::DataErr)?;
+        let expected = "expected a URL such as wss://relay.example.com/v1/stream/TOKEN";
+        let address = Address::of(&url).context(expected).or_exit(Exit::DataErr)?;
         let dialled = self.dialer.dial(&address, &[offer(SUBPROTOCOL)], Text::Messages).await;
-        Ok(dialled.or_exit(Exit::Unavailable)?.leg)
+        Ok(dialled.map_err(with_remedy).or_exit(Exit::Unavailable)?.leg)
     }
 }
 
@@ -436,7 +438,12 @@ mod tests {
         let coded = |code: &str| json!({ "code": code, "message": "because" }).to_string();
         for (status, body, exit, words) in [
             (404, coded("host_offline"), Exit::Unavailable, "because (host_offline)"),
-            (401, coded("unauthorized"), Exit::NoPerm, "because (unauthorized)"),
+            (
+                401,
+                coded("unauthorized"),
+                Exit::NoPerm,
+                "the platform does not know the key of --api-key-file (unauthorized)",
+            ),
             (400, coded("bad_request"), Exit::DataErr, "because (bad_request)"),
             (409, coded("target_not_allowed"), Exit::NoPerm, "because (target_not_allowed)"),
             (409, coded("busy"), Exit::TempFail, "because (busy)"),
