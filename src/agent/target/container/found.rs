@@ -67,6 +67,9 @@ pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// Times to ask for it: about a second.
 pub(super) const TRIES: u32 = 50;
 
+/// How long an engine may take between the two halves of a restart.
+const RESTART: Duration = Duration::from_secs(1);
+
 /// How it stands with a container whose output has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Over {
@@ -137,6 +140,7 @@ impl Found {
         for _ in 0..TRIES {
             match inspect(api, &self.id).await {
                 Ok(now) => match over(&self.state, &now.state) {
+                    Some(ended @ Over::Ended(_)) => return self.stays(ended, api).await,
                     Some(over) => return Ok(over),
                     None => tokio::time::sleep(PAUSE).await,
                 },
@@ -145,6 +149,18 @@ impl Found {
             }
         }
         Ok(Over::StillRuns)
+    }
+}
+
+impl Found {
+    /// A restart is a stop and a start: between the two the container looks as if it had ended for good.
+    async fn stays(&self, ended: Over, api: &Api) -> io::Result<Over> {
+        tokio::time::sleep(RESTART).await;
+        Ok(match inspect(api, &self.id).await {
+            Ok(now) => over(&self.state, &now.state).unwrap_or(ended),
+            // It had ended before that.
+            Err(_) => ended,
+        })
     }
 }
 
