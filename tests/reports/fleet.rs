@@ -175,7 +175,7 @@ async fn simple_mode_works_with_one_old_side() {
 /// What is lost does not look like success, whichever part is old: it says so, and ends with another code than 0.
 #[tokio::test]
 async fn a_host_that_dies_is_no_success_for_any_client() {
-    for which in [Old::Agent, Old::Open] {
+    for which in [Old::Agent, Old::Relay, Old::Open] {
         let mut world = running(which).await;
         let mut command = world.open_command(&["h1", "cat", "--stdio"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
