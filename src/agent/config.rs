@@ -329,16 +329,7 @@ impl Raw {
 
 /// As other programs read it; without a `[proxy]` section.
 fn proxy_of_environment(loaded: &Loaded) -> Result<Option<Proxy>, ConfigError> {
-    let variable =
-        |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok()).filter(|v| !v.is_empty());
-    let Some(url) = variable(["HTTPS_PROXY", "https_proxy"]).or_else(|| variable(["ALL_PROXY", "all_proxy"]))
-    else {
-        return Ok(None);
-    };
-    let no_proxy = variable(["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    let no_proxy: Vec<String> = no_proxy.split(',').map(|part| part.trim().to_owned()).collect();
-    let proxy = Proxy::new(&url, None, &no_proxy);
-    proxy.map(Some).map_err(|error| loaded.error_at(&["proxy"], format!("HTTPS_PROXY: {error:#}")))
+    Proxy::of_environment().map_err(|error| loaded.error_at(&["proxy"], format!("{error:#}")))
 }
 
 impl RawRelay {
@@ -351,7 +342,7 @@ impl RawRelay {
             return Err(error.mended_by(Some("[relay]"), "allow = [\"wss://relay.example.com\"]"));
         }
         for url in &self.allow {
-            let address = Address::of(url).map_err(|error| wrong(format!("{url}: {error}")))?;
+            let address = Address::of_relay(url).map_err(|error| wrong(format!("{url}: {error}")))?;
             if !address.tls && !is_loopback(&address.host) && !self.allow_plaintext {
                 return Err(wrong(format!(
                     "{url} is not encrypted: use wss://, or set relay.allow_plaintext = true if the way is safe"

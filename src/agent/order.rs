@@ -247,14 +247,14 @@ fn opaque(
 
 /// Only relays on the host's own list are dialled, whatever a grant says.
 fn relay(url: &str, settings: &Settings) -> Result<Address, Refusal> {
-    let url = url.trim_end_matches('/');
-    if !settings.relays.iter().any(|allowed| allowed == url) {
+    let address = Address::of(url).map_err(|error| Refusal::new(Code::RelayNotAllowed, error.to_string()))?;
+    let allows = |allowed: &String| Address::of(allowed).is_ok_and(|allowed| allowed.leads_to(&address));
+    if !settings.relays.iter().any(allows) {
         return Err(Refusal::new(
             Code::RelayNotAllowed,
             "the relay is not on this host's list (relay.allow)",
         ));
     }
-    let address = Address::of(url).map_err(|error| Refusal::new(Code::RelayNotAllowed, error.to_string()))?;
     Ok(address.below(headers::HOST_PATH))
 }
 

@@ -16,6 +16,7 @@ use crate::daemon::secret::Secret;
 use crate::daemon::tls;
 use crate::link::dial::{Address, Dialer, offer};
 use crate::link::leg::{Leg, Limits};
+use crate::link::proxy::Proxy;
 use crate::link::reader::Text;
 use crate::link::socket::Socket;
 use crate::protocol::command::TargetInfo;
@@ -144,7 +145,8 @@ impl Opener {
             tls => tls,
         };
         let tls = tls.or_exit(Exit::Config)?;
-        let dialer = Dialer { tls, proxy: None, limits: Limits::default() };
+        let proxy = Proxy::of_environment().or_exit(Exit::Config)?;
+        let dialer = Dialer { tls, proxy, limits: Limits::default() };
         if let Some(file) = &args.url_file {
             return Ok(Opener { source: Source::Url(read_url(file)?), dialer });
         }

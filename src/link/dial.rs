@@ -2,7 +2,6 @@
 //! can show each of them.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
+use super::connect::{connect, connect_first, look_up, resolve};
 use super::frame::Role;
 use super::leg::{Leg, Limits};
 use super::proxy::Proxy;
@@ -37,7 +37,7 @@ pub(super) const MAX_HEAD: usize = 16 * 1024;
 /// The largest body of a refusal that is read, in bytes.
 const MAX_REFUSAL: usize = 4 * 1024;
 
-/// How long one step (name lookup, TCP, TLS, the answer) may take.
+/// How long one step (TLS, the answer) may take.
 const STEP: Duration = Duration::from_secs(10);
 
 const AGENT: &str = concat!("stream/", env!("CARGO_PKG_VERSION"));
@@ -151,6 +151,27 @@ impl Address {
         Ok(Address { host, port, tls, authority, path })
     }
 
+    /// Reads the URL of a relay itself, below which the paths of the wire contract lie.
+    ///
+    /// # Errors
+    /// As [`Address::of`], and for a query, a fragment or a user, which a relay's URL has not.
+    pub fn of_relay(url: &str) -> Result<Address, DialError> {
+        let address = Address::of(url)?;
+        if url.contains(['?', '#', '@']) {
+            return Err(DialError::Url("a relay's URL has no user, no ? and no #".into()));
+        }
+        Ok(address)
+    }
+
+    /// Whether both are the same place: letters of the host, a default port and a slash at the end do not count.
+    pub fn leads_to(&self, other: &Address) -> bool {
+        let place = |address: &Address| {
+            let host = address.host.trim_end_matches('.').to_owned();
+            (address.tls, host, address.port, address.path.trim_end_matches('/').to_owned())
+        };
+        place(self) == place(other)
+    }
+
     /// The path, with the query if there is one.
     pub fn path(&self) -> &str {
         &self.path
@@ -161,50 +182,6 @@ impl Address {
         let own = self.path.split('?').next().unwrap_or_default().trim_end_matches('/');
         Address { path: format!("{own}{path}"), ..self.clone() }
     }
-}
-
-/// Looks up the addresses of a host.
-///
-/// # Errors
-/// [`DialError::Reach`].
-pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-    look_up(host, port, &format!("name lookup of {host}")).await
-}
-
-async fn look_up(host: &str, port: u16, step: &str) -> Result<Vec<SocketAddr>, DialError> {
-    let found = within(step, tokio::net::lookup_host((host, port))).await?;
-    let found: Vec<SocketAddr> = found.map_err(|error| reach(step, &error))?.collect();
-    match found.is_empty() {
-        true => Err(DialError::Reach(format!("{step}: no address"))),
-        false => Ok(found),
-    }
-}
-
-/// Connects to the first address that answers.
-///
-/// # Errors
-/// [`DialError::Reach`] of the last address.
-pub async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
-    connect_to_one(addresses, |address| format!("connect to {address}")).await
-}
-
-async fn connect_to_one(
-    addresses: &[SocketAddr],
-    step: impl Fn(&SocketAddr) -> String,
-) -> Result<TcpStream, DialError> {
-    let mut last = DialError::Reach("no address to connect to".into());
-    for address in addresses {
-        match within(&step(address), TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                // A small write must not wait for the answer to the one before it.
-                stream.set_nodelay(true).map_err(|error| reach("set TCP_NODELAY", &error))?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = reach(&step(address), &error),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 impl Dialer {
@@ -219,7 +196,10 @@ impl Dialer {
                 let (host, port) = proxy.address();
                 // The platform passes these words on to its users: where the proxy is stays on the host.
                 let found = look_up(host, port, "proxy: name lookup").await?;
-                let stream = connect_to_one(&found, |_| "proxy: connect".to_owned()).await?;
+                let stream = connect_first(&found).await.map_err(|failed| {
+                    let why = failed.last().map(|failed| failed.error.to_string()).unwrap_or_default();
+                    DialError::Reach(format!("proxy: connect: {why}"))
+                })?;
                 let asked = proxy.connect(stream, &address.host, address.port);
                 within("proxy", asked).await??
             }

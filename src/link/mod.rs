@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod bridge;
 pub mod buffer;
+pub mod connect;
 pub mod credit;
 pub mod dial;
 pub mod frame;

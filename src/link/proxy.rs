@@ -36,7 +36,8 @@ impl Proxy {
     /// When the URL is none, or not of an HTTP proxy.
     pub fn new(url: &str, credentials: Option<(&str, &str)>, no_proxy: &[String]) -> anyhow::Result<Proxy> {
         // The text may hold a password: it must not get into the error.
-        let url = parse_url(url).map_err(|why| anyhow::anyhow!("proxy url: {why}"))?;
+        let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let url = parse_url(&with_scheme).map_err(|why| anyhow::anyhow!("proxy url: {why}"))?;
         if url.scheme() != "http" {
             bail!("proxy url begins with {}://, only http:// proxies are supported", url.scheme());
         }
@@ -54,6 +55,31 @@ impl Proxy {
             authorization,
             no_proxy: no_proxy.to_vec(),
         })
+    }
+
+    /// The proxy that the environment names, as for other programs: `HTTPS_PROXY`, else `ALL_PROXY`, in capitals or
+    /// not, with or without `http://`, and `NO_PROXY`.
+    ///
+    /// # Errors
+    /// When it cannot be used, naming the variable.
+    pub fn of_environment() -> anyhow::Result<Option<Proxy>> {
+        let variable = |name: &'static str| Some((name, std::env::var(name).ok().filter(|v| !v.is_empty())?));
+        let Some((name, url)) =
+            ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().find_map(variable)
+        else {
+            return Ok(None);
+        };
+        let no_proxy = ["NO_PROXY", "no_proxy"].into_iter().find_map(variable);
+        let no_proxy: Vec<String> = no_proxy
+            .map(|(_, list)| {
+                list.split([',', ' '])
+                    .map(str::trim)
+                    .filter(|part| !part.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            })
+            .unwrap_or_default();
+        Proxy::new(&url, None, &no_proxy).map(Some).with_context(|| format!("environment variable {name}"))
     }
 
     /// Whether the way to `host` goes through the proxy.

@@ -11,6 +11,7 @@ use crate::daemon::secret::{Secret, resolve_path};
 use crate::protocol::command::DEFAULT_PREFIX;
 use crate::protocol::grant::MAX_LIFETIME;
 use crate::protocol::issuers::SigningKey;
+use crate::protocol::origin::WebOrigin;
 
 use super::key::{RawApiKey, remarks};
 use super::policy::Policy;
@@ -108,9 +109,16 @@ impl Raw {
             answer_timeout: self.answer_timeout,
             grant_lifetime: self.grant_lifetime,
             max_seconds: self.max_seconds,
-            origins: self.origins.clone(),
+            origins: self.origins(loaded)?,
             policy: self.policy(loaded)?,
         })
+    }
+
+    /// In the spelling of browsers: relays of the last packages compare text.
+    fn origins(&self, loaded: &Loaded) -> Result<Vec<String>, ConfigError> {
+        let parse = |written: &String| WebOrigin::parse(written).map(|origin| origin.as_str().to_owned());
+        let parsed: Result<_, _> = self.origins.iter().map(parse).collect();
+        parsed.map_err(|error| loaded.error_at(&[AT, "origins"], error))
     }
 
     fn policy(&self, loaded: &Loaded) -> Result<Policy, ConfigError> {

@@ -36,3 +36,6 @@ pub const HOST: &str = "stream-host";
 
 /// Simple mode: the host's relay key.
 pub const RELAY_KEY: &str = "stream-relay-key";
+
+/// `stream-agent test-dial` says that it only looks: the relay closes such a client at once and records nothing.
+pub const TEST: &str = "stream-test";

@@ -11,6 +11,7 @@ pub mod host;
 pub mod issuers;
 pub mod mode;
 pub mod name;
+pub mod origin;
 pub mod plain;
 pub mod profile;
 pub mod proof;

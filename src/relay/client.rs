@@ -24,7 +24,8 @@ use crate::link::upgrade;
 use crate::protocol::close::CloseFrame;
 use crate::protocol::control::{FromRelay, SUBPROTOCOL, ToClient, to_text};
 use crate::protocol::end::{Closing, End, Outcome};
-use crate::protocol::headers::{SESSION_SUBPROTOCOL, STREAM_PATH, TOKEN_SUBPROTOCOL};
+use crate::protocol::headers::{SESSION_SUBPROTOCOL, STREAM_PATH, TEST, TOKEN_SUBPROTOCOL};
+use crate::protocol::origin::WebOrigin;
 use crate::protocol::token::{Token, TokenError, TokenHash};
 
 use super::Relay;
@@ -70,6 +71,7 @@ pub fn knock(
         }
     };
     let control = protocol.as_deref() == Some(SUBPROTOCOL);
+    let is_test = request.headers().contains_key(TEST);
     let upgraded = hyper::upgrade::on(&mut request);
     let relay = relay.clone();
     let knocked = relay.clone();
@@ -85,6 +87,7 @@ pub fn knock(
         let leg = Leg::new(socket, &early, Role::Server, text, knocked.settings().leg);
         let client = Client { relay: knocked, leg, control, address: peer.address };
         match visit {
+            _ if is_test => client.leg.finish_within(Farewell::Say(End::NoHost.into()), FAREWELL).await,
             Ok((token, visitor)) => return client.meet(token, visitor).await,
             Err(end) => client.refuse(end.into(), None).await,
         }
@@ -316,7 +319,7 @@ fn visitor(
         address: peer.own,
         shown: cookies.chain(keys).map(|secret| TokenHash::of(secret.as_bytes())).collect(),
         next: Token::generate()?,
-        origin: headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned),
+        origin: headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(WebOrigin::received),
     })
 }
 

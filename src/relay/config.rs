@@ -1,11 +1,13 @@
 //! The relay's configuration: what is written ([`Raw`]) and what was checked ([`Settings`]).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::daemon::config::{ConfigError, Loaded};
 use crate::daemon::listen::ListenAddress;
@@ -32,6 +34,7 @@ pub struct Raw<P> {
     listen: Vec<ListenAddress>,
     public_urls: Vec<String>,
     admin: Option<ListenAddress>,
+    #[serde(deserialize_with = "networks")]
     trusted_proxies: Vec<IpNet>,
     tls: Option<RawTls>,
     auth: RawAuth,
@@ -189,6 +192,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether `url` is one of this relay's own, however it is spelt.
+    pub fn is_named(&self, url: &str) -> bool {
+        let leads_here = |named: &Address, own: &str| Address::of(own).is_ok_and(|own| own.leads_to(named));
+        Address::of(url).is_ok_and(|named| self.public_urls.iter().any(|own| leads_here(&named, own)))
+    }
+
     /// Whether something has changed that a running relay cannot take over.
     pub fn needs_restart_after(&self, old: &Settings) -> bool {
         let caps = |caps: Caps| (caps.waiting, caps.waiting_per_address);
@@ -198,6 +207,18 @@ impl Settings {
             || self.room != old.room
             || caps(self.caps) != caps(old.caps)
     }
+}
+
+/// Addresses and networks; an address alone is a network of one.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let network = |text: &String| match text.parse::<IpAddr>() {
+        Ok(address) => Ok(IpNet::from(address)),
+        Err(_) => text.parse::<IpNet>().map_err(|_| {
+            let what = "is neither an address nor a network, such as \"192.0.2.1\" or \"10.0.0.0/8\"";
+            D::Error::custom(format_args!("\"{text}\" {what}"))
+        }),
+    };
+    Vec::<String>::deserialize(deserializer)?.iter().map(network).collect()
 }
 
 /// How hosts prove that they may be here.
@@ -232,7 +253,7 @@ impl<P> Raw<P> {
             );
         }
         for url in &self.public_urls {
-            Address::of(url).map_err(|error| loaded.error_at(&["public_urls"], error))?;
+            Address::of_relay(url).map_err(|error| loaded.error_at(&["public_urls"], error))?;
         }
         if let Some(ListenAddress::Tcp(admin)) = &self.admin
             && !is_loopback(admin)

@@ -20,6 +20,7 @@ use crate::protocol::command::{Code, Refusal};
 use crate::protocol::end::End;
 use crate::protocol::grant::{Claims, unix};
 use crate::protocol::host::HostId;
+use crate::protocol::origin::WebOrigin;
 use crate::protocol::profile::Profile;
 use crate::protocol::token::{Token, TokenHash};
 use crate::protocol::{headers, proof};
@@ -38,7 +39,11 @@ pub type HostLeg = Leg<Socket>;
 
 /// Answers a dial: 101 and parked, or why not.
 pub fn dial(relay: &Arc<Relay>, mut request: hyper::Request<Incoming>, peer: std::net::IpAddr) -> Answer {
+    let is_test = request.headers().contains_key(headers::TEST);
     let refused = |refusal: Refusal, host: Option<HostId>| {
+        if is_test && host.is_none() {
+            return answer::refusal(&refusal);
+        }
         relay.metrics.refused_host(refusal.code.label());
         let is_told = match &host {
             Some(host) => relay.dials.admits(host.clone()),
@@ -191,7 +196,7 @@ fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Opti
                 grant.check_time(SystemTime::now(), *leeway).map_err(refuse)?;
                 check_unseen(relay, claims, *leeway).map_err(refuse)?;
             }
-            if !settings.public_urls.iter().any(|url| url == claims.relay.trim_end_matches('/')) {
+            if !settings.is_named(&claims.relay) {
                 let why = format!("grant names the relay {}, which is not this one", claims.relay);
                 return Err(refuse(Refusal::new(Code::RelayNotAllowed, why)));
             }
@@ -209,7 +214,7 @@ fn admit(relay: &Relay, headers: &HeaderMap) -> Result<Admission, (Refusal, Opti
                 same_address: is_yes(headers, headers::SAME_ADDRESS),
                 profile: profile(headers),
                 max_time,
-                origins: claims.origin.clone(),
+                origins: claims.origin.iter().map(|origin| WebOrigin::received(origin)).collect(),
                 remember: crate::protocol::grant::MAX_LIFETIME + *leeway + *leeway,
             })
         }

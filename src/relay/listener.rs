@@ -1,13 +1,16 @@
 //! Sockets that listen: bound by ourselves, or by systemd and passed to us. The file of a unix socket goes
 //! with the listener that made it, and with no other.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind::AddrNotAvailable;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use socket2::{Domain, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
+use tracing::warn;
 
 use crate::daemon::listen::ListenAddress;
 use crate::daemon::passed::Passed;
@@ -16,6 +19,9 @@ use super::config::Settings;
 
 /// A passed socket of this name is the admin listener.
 const ADMIN: &str = "admin";
+
+/// Connections that the kernel keeps until they are accepted (listen(2)).
+const BACKLOG: u32 = 1024;
 
 /// The listeners of a relay, bound and not yet serving.
 #[derive(Default)]
@@ -55,12 +61,10 @@ impl Bound {
     /// The first address that cannot be bound.
     pub async fn and_bind(mut self, settings: &Settings) -> Result<Bound> {
         if self.public.is_empty() {
-            for address in &settings.listen {
-                self.public.push(Listener::bind(address).await?);
-            }
+            self.public = Listener::bind(&settings.listen).await?;
         }
         if let (true, Some(address)) = (self.admin.is_empty(), &settings.admin) {
-            self.admin.push(Listener::bind(address).await?);
+            self.admin = Listener::bind(std::slice::from_ref(address)).await?;
         }
         Ok(self)
     }
@@ -90,6 +94,19 @@ impl Drop for SocketFile {
     }
 }
 
+/// `[::]` takes IPv4, too, unless an IPv4 address with its port is listed beside it.
+fn bind_tcp(address: SocketAddr, all: &BTreeSet<SocketAddr>) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let has_ipv4_beside = all.iter().any(|other| other.is_ipv4() && other.port() == address.port());
+    if address.is_ipv6() && has_ipv4_beside {
+        SockRef::from(&socket).set_only_v6(true)?;
+    }
+    // A relay that restarts finds its port free although old connections still linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// A connection that was accepted.
 pub enum Accepted {
     /// With the address it comes from.
@@ -109,24 +126,45 @@ impl Accepted {
 }
 
 impl Listener {
-    async fn bind(address: &ListenAddress) -> Result<Listener> {
-        let listen = || format!("listen at {address}");
-        let (socket, file) = match address {
-            ListenAddress::Tcp(address) => {
-                (Listening::Tcp(TcpListener::bind(address).await.with_context(listen)?), None)
-            }
-            ListenAddress::Unix(path) => {
-                // A socket that a killed relay left behind answers nobody. Nothing else is removed.
-                let is_socket =
-                    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-                if is_socket && UnixStream::connect(path).await.is_err() {
-                    let _ = std::fs::remove_file(path);
+    /// Binds every one of the addresses; of a name, every address that it has here.
+    async fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>> {
+        let mut bound = Vec::new();
+        let mut tcp = BTreeSet::new();
+        for address in addresses {
+            let listen = || format!("listen at {address}");
+            match address {
+                ListenAddress::Tcp(address) => tcp.extend(lookup_host(address).await.with_context(listen)?),
+                ListenAddress::Unix(path) => {
+                    bound.push(Listener::bind_unix(path).await.with_context(listen)?)
                 }
-                let listener = UnixListener::bind(path).with_context(listen)?;
-                (Listening::Unix(listener), Some(SocketFile(path.clone())))
             }
-        };
-        Ok(Listener { socket, passed: None, _file: file })
+        }
+        for address in &tcp {
+            match bind_tcp(*address, &tcp) {
+                Ok(socket) => {
+                    bound.push(Listener { socket: Listening::Tcp(socket), passed: None, _file: None })
+                }
+                // `localhost` has two addresses in most hosts files, also where one family is turned off.
+                Err(error)
+                    if error.kind() == AddrNotAvailable && tcp.len() > 1 && address.ip().is_loopback() =>
+                {
+                    warn!("not listening at {address}: {error}");
+                }
+                Err(error) => return Err(error).with_context(|| format!("listen at {address}")),
+            }
+        }
+        ensure!(!bound.is_empty(), "none of the addresses to listen at is an address of this machine");
+        Ok(bound)
+    }
+
+    async fn bind_unix(path: &Path) -> std::io::Result<Listener> {
+        // A socket that a killed relay left behind answers nobody. Nothing else is removed.
+        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+        if is_socket && UnixStream::connect(path).await.is_err() {
+            let _ = std::fs::remove_file(path);
+        }
+        let socket = Listening::Unix(UnixListener::bind(path)?);
+        Ok(Listener { socket, passed: None, _file: Some(SocketFile(path.to_owned())) })
     }
 
     /// Opens no other socket: the unit may have no network of its own.
@@ -231,8 +269,8 @@ mod tests {
         assert_eq!(passed.admin[0].address(), format!("unix:{}", theirs.display()));
         assert_eq!(passed.admin[0].name(), Some("admin"));
         assert!(passed.public.is_empty() && !passed.admin[0].is_open_to_others());
-        let bound = Listener::bind(&ListenAddress::Unix(ours.clone())).await.unwrap();
-        assert!(ours.exists() && bound.name().is_none());
+        let bound = Listener::bind(&[ListenAddress::Unix(ours.clone())]).await.unwrap();
+        assert!(ours.exists() && bound[0].name().is_none());
         drop((passed, bound));
         assert!(theirs.exists() && !ours.exists());
     }

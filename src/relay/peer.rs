@@ -1,6 +1,6 @@
 //! Where a connection comes from: the address that limits and records go by.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hyper::HeaderMap;
 use ipnet::IpNet;
@@ -42,13 +42,12 @@ fn address(connection: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr
     }
     let lines: Vec<&str> =
         headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-    for hop in lines.iter().flat_map(|line| line.split(',')).rev() {
-        // A list may have empty elements (RFC 9110 section 5.6.1).
-        if hop.trim().is_empty() {
-            continue;
-        }
-        let Some(hop) = hop_address(hop.trim()) else { break };
-        address = hop.to_canonical();
+    // A list may have empty elements (RFC 9110 section 5.6.1).
+    let hops = lines.iter().flat_map(|line| line.split(',')).map(str::trim).filter(|hop| !hop.is_empty());
+    for hop in hops.rev() {
+        // Not even the proxy knows (`unknown`): who stands before that may be invented.
+        let Some(hop) = hop_address(hop) else { break };
+        address = hop;
         if !is_trusted(address) {
             break;
         }
@@ -58,9 +57,11 @@ fn address(connection: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr
 
 /// An address as proxies write it: some add the port, and brackets where it has colons.
 fn hop_address(hop: &str) -> Option<IpAddr> {
-    let in_brackets = |hop: &str| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    let with_port = || Some(hop.parse::<std::net::SocketAddr>().ok()?.ip());
-    hop.parse().ok().or_else(with_port).or_else(|| in_brackets(hop))
+    let hop = hop.trim_matches('"');
+    let in_brackets = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || Some(hop.parse::<SocketAddr>().ok()?.ip());
+    let address: IpAddr = hop.parse().ok().or_else(with_port).or_else(in_brackets)?;
+    Some(address.to_canonical())
 }
 
 /// The address, if it stands for one peer: behind a trusted proxy, or one on this machine, there may be thousands.
@@ -105,7 +106,11 @@ mod tests {
         for hops in ["6.6.6.6, 2.2.2.2:5100", " 2.2.2.2 ,", "2.2.2.2, 10.0.0.2:80"] {
             assert_eq!(seen("10.0.0.1", &[hops], "10.0.0.0/8"), "2.2.2.2", "{hops}");
         }
-        for hops in ["[2001:db8::7]:443", "[2001:db8::7]", "2001:db8::7"] {
+        // Nobody vouches for what stands before such a word.
+        for hops in ["6.6.6.6, unknown", "6.6.6.6, _hidden"] {
+            assert_eq!(seen("10.0.0.1", &[hops], "10.0.0.0/8"), "10.0.0.1", "{hops}");
+        }
+        for hops in ["[2001:db8::7]:443", "\"[2001:db8::7]:443\"", "[2001:db8::7]", "2001:db8::7"] {
             assert_eq!(seen("10.0.0.1", &[hops], "10.0.0.0/8"), "2001:db8::7", "{hops}");
         }
         assert_eq!(seen("10.0.0.1", &["nonsense"], "10.0.0.0/8"), "10.0.0.1");

@@ -13,6 +13,7 @@ mod fleet;
 mod intake;
 mod keys;
 mod nats_tls;
+mod networks;
 mod open;
 mod sessions;
 mod targets;

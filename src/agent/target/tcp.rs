@@ -11,6 +11,7 @@ use super::kind::{Connections, Open, Settings};
 use super::opened::{OpenError, Opened, Opening};
 use super::params::{ParamError, Params};
 use super::sandbox::Wants;
+use crate::link::connect::{Failed, race};
 use crate::link::socket;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
@@ -98,18 +99,11 @@ impl Tcp {
             .collect();
         // All of them before any: a name that is half outside is not a name of this machine.
         addresses.iter().try_for_each(|address| self.allowed(*address))?;
-        let mut last = OpenError::failed(format!("{} has no address", self.address));
-        for address in addresses {
-            match socket::connect(address, profile).await {
-                Ok(stream) => {
-                    let prepared = stream.set_nodelay(true).and_then(|()| stream.peer_addr());
-                    self.allowed(prepared.map_err(|error| OpenError::system(address, error))?)?;
-                    return Ok(stream);
-                }
-                Err(error) => last = failed(address, error),
-            }
-        }
-        Err(last)
+        let connected = race(&addresses, |address| socket::connect(address, profile)).await;
+        let stream = connected.map_err(|failures| failed(&self.address, failures))?;
+        let prepared = stream.set_nodelay(true).and_then(|()| stream.peer_addr());
+        self.allowed(prepared.map_err(|error| OpenError::system(&self.address, error))?)?;
+        Ok(stream)
     }
 
     fn allowed(&self, address: SocketAddr) -> Result<(), OpenError> {
@@ -130,7 +124,11 @@ fn not_loopback(address: SocketAddr) -> String {
     )
 }
 
-fn failed(address: SocketAddr, error: io::Error) -> OpenError {
+/// What the last address said counts: it is the one that was tried after all others had failed.
+fn failed(name: &str, mut failures: Vec<Failed>) -> OpenError {
+    let Some(Failed { address, error }) = failures.pop() else {
+        return OpenError::failed(format!("{name} has no address"));
+    };
     match error.kind() {
         io::ErrorKind::ConnectionRefused => OpenError::failed(format!(
             "connection refused on {address}: nothing listens there, is the VM or service running?"

@@ -11,6 +11,7 @@ use super::target::Target;
 
 mod bus;
 mod certificate;
+mod client;
 mod relay;
 mod report;
 mod unit;

@@ -1,5 +1,6 @@
 //! The way to one relay: name, TCP or proxy, TLS, and whether it is a relay that answers there.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -12,11 +13,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::daemon::exit::Exit;
-use crate::link::dial::{self, Address, Dialer};
+use crate::link::connect::{self, connect as connect_to};
+use crate::link::dial::{Address, Dialer};
 use crate::link::socket::Socket;
-use crate::protocol::headers::HOST_PATH;
+use crate::protocol::headers::{HOST_PATH, TEST};
 
 use super::certificate::{self, CARE_DAYS};
+use super::client;
 use super::report::Report;
 
 /// How long the relay has for one answer.
@@ -45,7 +48,10 @@ pub async fn test(report: &mut Report, dialer: &Dialer, url: &str, leeway: Durat
     let Some(stream) = connect(report, dialer, url, &address).await else { return };
     let Some(socket) = secure(report, dialer, url, &address, stream).await else { return };
     match ask(socket, url).await {
-        Ok(asked) => judge(report, url, &asked, leeway),
+        Ok(asked) => {
+            judge(report, url, &asked, leeway);
+            client::test(report, dialer, url, &address).await;
+        }
         Err(error) => report.fail(
             "relay-websocket",
             Some(url),
@@ -59,7 +65,7 @@ pub async fn test(report: &mut Report, dialer: &Dialer, url: &str, leeway: Durat
 async fn connect(report: &mut Report, dialer: &Dialer, url: &str, address: &Address) -> Option<TcpStream> {
     let proxy = dialer.proxy.as_ref().filter(|proxy| proxy.applies_to(&address.host));
     let (host, port) = proxy.map_or((address.host.as_str(), address.port), |proxy| proxy.address());
-    let addresses = match dial::resolve(host, port).await {
+    let addresses = match connect::resolve(host, port).await {
         Ok(addresses) => addresses,
         Err(error) => {
             let remedy = "check the name in [relay] of CONFIG: allow, and that this host's resolver knows it";
@@ -69,8 +75,8 @@ async fn connect(report: &mut Report, dialer: &Dialer, url: &str, address: &Addr
     };
     let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
     report.pass("relay-name", Some(url), format!("{host} is {}", list.join(", ")));
-    let begun = Instant::now();
-    let stream = match dial::connect(&addresses).await {
+    let tried = connect::each(&addresses).await;
+    let stream = match connect_to(&addresses).await {
         Ok(stream) => stream,
         Err(error) => {
             let remedy = "is it running, and does a firewall let this host out? if a proxy is needed, in [proxy] of CONFIG: \
@@ -79,14 +85,20 @@ async fn connect(report: &mut Report, dialer: &Dialer, url: &str, address: &Addr
             return None;
         }
     };
-    let took = begun.elapsed().as_millis();
-    let Some(proxy) = proxy else {
-        report.pass("relay-tcp", Some(url), format!("connected to port {port} in {took} ms"));
-        return Some(stream);
-    };
+    let detail = format!("port {port}: {}", tried.iter().map(said).collect::<Vec<_>>().join(", "));
+    match tried.iter().all(|(_, connected)| connected.is_ok()) {
+        true => report.pass("relay-tcp", Some(url), detail),
+        false => report.pass_but(
+            "relay-tcp",
+            Some(url),
+            detail,
+            "dials use an address that answers, a moment later: take the dead one out of the name, or let this host reach it",
+        ),
+    }
+    let Some(proxy) = proxy else { return Some(stream) };
     match timeout(ANSWER, proxy.connect(stream, &address.host, address.port)).await {
         Ok(Ok(stream)) => {
-            report.pass("relay-tcp", Some(url), format!("connected through the proxy {host}:{port}"));
+            report.pass("relay-proxy", Some(url), format!("connected through the proxy {host}:{port}"));
             Some(stream)
         }
         Ok(Err(error)) => {
@@ -94,13 +106,13 @@ async fn connect(report: &mut Report, dialer: &Dialer, url: &str, address: &Addr
             let exit = if detail.contains("(407)") { Exit::NoPerm } else { Exit::Unavailable };
             let remedy = "the proxy must allow CONNECT to the relay; where none is needed, in [proxy] of CONFIG: \
                           no_proxy = [\"relay.internal\"]";
-            report.fail("relay-tcp", Some(url), exit, detail, remedy);
+            report.fail("relay-proxy", Some(url), exit, detail, remedy);
             None
         }
         Err(_) => {
             let detail = format!("the proxy {host}:{port} gave no answer within {} s", ANSWER.as_secs());
             report.fail(
-                "relay-tcp",
+                "relay-proxy",
                 Some(url),
                 Exit::Unavailable,
                 detail,
@@ -108,6 +120,13 @@ async fn connect(report: &mut Report, dialer: &Dialer, url: &str, address: &Addr
             );
             None
         }
+    }
+}
+
+fn said((address, connected): &(SocketAddr, std::io::Result<Duration>)) -> String {
+    match connected {
+        Ok(took) => format!("{} in {:.1} ms", address.ip(), took.as_secs_f64() * 1e3),
+        Err(error) => format!("{} {error}", address.ip()),
     }
 }
 
@@ -188,6 +207,7 @@ async fn ask(socket: Socket, url: &str) -> anyhow::Result<Asked> {
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, KEY)
+        .header(TEST, "?1")
         .body(Empty::<Bytes>::new())?;
     let (mut sender, connection) = timeout(ANSWER, http1::handshake(TokioIo::new(socket))).await??;
     tokio::spawn(connection);

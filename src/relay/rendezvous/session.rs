@@ -12,6 +12,7 @@ use crate::protocol::close::CloseFrame;
 use crate::protocol::command::{Code, Refusal};
 use crate::protocol::end::End;
 use crate::protocol::host::HostId;
+use crate::protocol::origin::WebOrigin;
 use crate::protocol::profile::Profile;
 use crate::protocol::token::{Token, TokenHash};
 
@@ -48,7 +49,7 @@ pub struct Admission {
     /// Hard end of the session, from its first stream.
     pub max_time: Duration,
     /// Browser origins that may connect; empty means any.
-    pub origins: Vec<String>,
+    pub origins: Vec<WebOrigin>,
     /// How long this session's id is remembered after its end, so that it is used once.
     pub remember: Duration,
 }
@@ -76,7 +77,7 @@ pub struct Visitor {
     /// The session's key, should it be the first client.
     pub next: Token,
     /// What a browser says about the page.
-    pub origin: Option<String>,
+    pub origin: Option<WebOrigin>,
 }
 
 pub(super) struct Session<H> {
@@ -141,7 +142,7 @@ impl<H> Session<H> {
     /// Whether a client may have a stream.
     pub(super) fn admits(&self, visitor: &Visitor) -> Result<(), CloseFrame> {
         let origins = &self.admission.origins;
-        let allowed = |origin: &String| origins.iter().any(|allowed| allowed == origin);
+        let allowed = |origin: &WebOrigin| origins.contains(origin);
         if !origins.is_empty() && !visitor.origin.as_ref().is_some_and(allowed) {
             return Err(End::NotAllowed.into());
         }

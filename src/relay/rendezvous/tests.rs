@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::protocol::end::End;
+use crate::protocol::origin::WebOrigin;
 use crate::protocol::profile::Profile;
 use crate::protocol::token::Token;
 
@@ -203,9 +204,9 @@ async fn only_those_are_counted_who_wait_for_nobody_that_is_known() {
 #[tokio::test]
 async fn origins_are_held() {
     let place = place();
-    let admission = Admission { origins: vec!["https://a".into()], ..admission("a", 1) };
+    let admission = Admission { origins: vec![WebOrigin::received("https://a")], ..admission("a", 1) };
     let _parked = place.park(admission, Secret::Unknown).unwrap();
-    let with = |origin: Option<&str>| Visitor { origin: origin.map(Into::into), ..visitor(1) };
+    let with = |origin: Option<&str>| Visitor { origin: origin.map(WebOrigin::received), ..visitor(1) };
     assert_eq!(claim(&place, "a", with(None)).err(), Some(End::NotAllowed));
     assert_eq!(claim(&place, "a", with(Some("https://b"))).err(), Some(End::NotAllowed));
     assert!(claim(&place, "a", with(Some("https://a"))).is_ok());
