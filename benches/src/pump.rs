@@ -127,7 +127,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                     at_eof: AtEof::End,
                     notes: None,
                 };
-                let (outcome, _) = bridge(peer, local, |_| Heard::Nothing, ready(None), pending()).await;
+                let (outcome, _) = bridge(peer, local, |_| Heard::Nothing, ready(Ok(None)), pending()).await;
                 outcome.bytes_out
             }
             Part::Down => {
@@ -138,7 +138,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                     at_eof: AtEof::End,
                     notes: None,
                 };
-                let (outcome, _) = bridge(peer, local, |_| Heard::Nothing, ready(None), pending()).await;
+                let (outcome, _) = bridge(peer, local, |_| Heard::Nothing, ready(Ok(None)), pending()).await;
                 outcome.bytes_in
             }
         }

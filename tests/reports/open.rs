@@ -19,7 +19,7 @@ use crate::world::{Process, RELAY, SOON, World};
 const TARGETS: &str = "
 [target.dump]
 kind = 'exec'
-argv = ['/bin/sh', '-c', 'while :; do head -c 100000 /dev/zero; sleep 0.01; done']
+argv = ['/bin/sh', '-c', 'while head -c 100000 /dev/zero; do sleep 0.01; done']
 user = 'root'
 max_streams = 8
 [target.shell]
