@@ -175,13 +175,19 @@ impl std::fmt::Debug for HostKey {
     }
 }
 
-/// Reads the configuration of an agent: the file, `config.d` and `targets.d` beside it.
+/// Reads the configuration of an agent: the file, `config.d` and `targets.d` beside it. An agent that runs as root
+/// starts no program that its owner has not given a user.
 ///
 /// # Errors
 /// What cannot be read or is not understood, with its file and line.
-pub fn load(file: &Path) -> Result<(Loaded, Settings), ConfigError> {
+pub fn load(file: &Path, as_root: bool) -> Result<(Loaded, Settings), ConfigError> {
     let loaded = read(file)?;
     let settings = loaded.parse::<Raw>()?.check(&loaded)?;
+    if as_root && let Some(target) = settings.targets.iter().find(|target| target.runs_as_agent()) {
+        let why = "has no `user`, and the agent runs as root: write user = \"nobody\" or another, or user = \"root\" if \
+                   every client may be root";
+        return Err(loaded.error_at(&["target", &target.name], why));
+    }
     Ok((loaded, settings))
 }
 
@@ -412,7 +418,7 @@ mod tests {
         std::fs::write(issuers.join("k1.pub"), key.public_pem()).unwrap();
         let file = dir.path().join("config.toml");
         std::fs::write(&file, toml.replace("/etc/stream-agent", dir.path().to_str().unwrap())).unwrap();
-        load(&file).map(|(_, settings)| settings).map_err(|error| error.to_string())
+        load(&file, false).map(|(_, settings)| settings).map_err(|error| error.to_string())
     }
 
     const LEAST: &str = "host_id = 'h1'\n[nats]\nservers = ['nats://127.0.0.1:4222']\n[relay]\n\
@@ -600,7 +606,7 @@ mod tests {
         let least = LEAST.replace("/etc/stream-agent/issuers.d", dir.path().to_str().unwrap());
         let file = dir.path().join("config.toml");
         std::fs::write(&file, least + targets).unwrap();
-        let (_, settings) = load(&file).unwrap_or_else(|error| panic!("{error}"));
+        let (_, settings) = load(&file, false).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(settings.targets.len(), examples().len() + 2);
     }
 

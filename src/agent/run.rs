@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use nix::unistd::Uid;
 use tracing::{error, info, warn};
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
@@ -133,8 +134,9 @@ async fn reload(
 ) {
     while reloads.changed().await.is_ok() {
         status.reloading();
-        let reloaded =
-            load(&file).map_err(anyhow::Error::from).and_then(|(_, settings)| agent.reload(settings));
+        let reloaded = load(&file, Uid::effective().is_root())
+            .map_err(anyhow::Error::from)
+            .and_then(|(_, settings)| agent.reload(settings));
         match reloaded {
             Ok(needs_restart) => {
                 info!("configuration reloaded, {} targets", agent.targets().targets.len());

@@ -32,3 +32,13 @@ pub fn map_large_blocks() {
 /// Other C libraries give memory back by themselves.
 #[cfg(not(target_env = "gnu"))]
 pub fn give_back() {}
+
+/// Closes the memory, environment and descriptors of this process to other processes of its user, such as programs of
+/// targets: they could read keys, and what others type (`PR_SET_DUMPABLE` of prctl(2)). Programs that it starts are
+/// not concerned, and root may still look. Core dumps are not written either.
+pub fn close_to_others() {
+    // It fails for no reason that the manual knows; what it keeps out is then kept out by nothing.
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        eprintln!("remark: memory stays open to processes of the same user: {error}");
+    }
+}

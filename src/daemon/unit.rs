@@ -30,6 +30,18 @@ pub fn runs_with(file: &Path) -> bool {
     file == Path::new("/etc").join(program()).join("config.toml")
 }
 
+/// Whether what has this configuration runs as root: the unit's user where it is the unit's, else our own.
+pub fn runs_as_root(file: &Path) -> bool {
+    let unit = runs_with(file).then(text).flatten();
+    let is_root = |unit: String| matches!(user_in(&unit), None | Some("" | "0" | "root"));
+    Uid::effective().is_root() && unit.is_none_or(is_root)
+}
+
+/// What a unit's last word on its user is.
+fn user_in(unit: &str) -> Option<&str> {
+    unit.lines().filter_map(|line| line.trim().strip_prefix("User=")).next_back().map(str::trim)
+}
+
 /// A file that root reads here, and the service cannot.
 #[derive(Debug)]
 pub struct Unreadable {
@@ -57,8 +69,9 @@ pub fn unreadable(file: &Path, loaded: &Loaded) -> Vec<Unreadable> {
         return vec![];
     }
     let text = text().unwrap_or_default();
-    let user = text.lines().filter_map(|line| line.strip_prefix("User=")).next_back();
-    let Some(user) = user.and_then(|name| User::from_name(name.trim()).ok().flatten()) else { return vec![] };
+    let Some(user) = user_in(&text).and_then(|name| User::from_name(name).ok().flatten()) else {
+        return vec![];
+    };
     let may_read = |file: &PathBuf| {
         let may = |meta: Metadata| may_read(&meta, user.uid.as_raw(), user.gid.as_raw());
         user.uid.is_root() || file.metadata().map_or(true, may)

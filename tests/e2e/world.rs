@@ -188,6 +188,23 @@ pub struct World {
     pub open_program: PathBuf,
 }
 
+/// Gives each `exec` target without `user` that of the test: root's agent refuses those without, and what most tests
+/// are about is another thing.
+pub fn with_users(tables: &str) -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).unwrap().unwrap().name;
+    let mut text = String::new();
+    for table in tables.split_inclusive('\n').collect::<Vec<_>>().chunk_by(|_, next| !next.starts_with('[')) {
+        let is_named = table.iter().any(|line| line.starts_with("user"));
+        for line in table {
+            text.push_str(line);
+            if !is_named && line.trim() == "kind = 'exec'" {
+                text.push_str(&format!("user = '{user}'\n"));
+            }
+        }
+    }
+    text
+}
+
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
 pub fn own_address() -> String {
@@ -378,9 +395,13 @@ impl World {
         if !extra.contains("[auth]") {
             text.push_str(&format!("[auth]\nissuers_dir = '{dir}/agent/issuers.d'\n"));
         }
-        text.push_str(&extra);
+        text.push_str(&with_users(&extra));
         std::fs::write(self.path("agent/config.toml"), text).unwrap();
-        std::fs::write(self.path("agent/targets.d/test.toml"), self.targets.replace("DIR", &dir)).unwrap();
+        std::fs::write(
+            self.path("agent/targets.d/test.toml"),
+            with_users(&self.targets.replace("DIR", &dir)),
+        )
+        .unwrap();
     }
 
     pub fn agent_command(&self) -> Command {

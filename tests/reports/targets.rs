@@ -1,1 +1,116 @@
-//! Local targets: the allowlist decides what can be read, opened and run.
+//! Targets: what a local user, a viewer or a client of a program could reach beyond what the owner allows.
+
+use std::fs;
+use std::os::unix::fs::{chown, lchown, symlink};
+use std::os::unix::net::UnixListener;
+
+use nix::unistd::Uid;
+use tokio::process::Command;
+
+use crate::world::{AGENT, Process, World};
+
+/// The user whom nothing belongs to.
+const NOBODY: u32 = 65534;
+
+async fn agent(world: &World, args: &[&str]) -> (i32, String) {
+    let mut command = Command::new(AGENT);
+    command.arg("--config").arg(world.path("agent/config.toml")).args(args);
+    let output = command.output().await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn root_runs_no_program_whose_owner_named_no_user() {
+    let mut world = World::new();
+    world.targets = "[target.sh]\nkind = 'exec'\nargv = ['/bin/sh']\nuser = 'root'\n".into();
+    world.write_agent_config();
+    assert_eq!(agent(&world, &["check-config"]).await.0, 0);
+    let file = world.path("agent/targets.d/test.toml");
+    let bare = "[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\n";
+    if Uid::effective().is_root() {
+        fs::write(&file, bare).unwrap();
+        for command in ["check-config", "run"] {
+            let (code, said) = agent(&world, &[command]).await;
+            assert!(
+                code == 78 && said.contains("[target.cat]") || said.contains("target.cat"),
+                "{code} {said}"
+            );
+            assert!(said.contains("user = \"nobody\""), "{said}");
+        }
+    }
+    // The drop-in for one would make root of the other.
+    fs::write(&file, format!("{bare}[target.sh]\nkind = 'exec'\nargv = ['/bin/sh']\nuser = 'root'\n"))
+        .unwrap();
+    let (code, said) = agent(&world, &["targets", "--systemd-dropin"]).await;
+    assert!(code == 78 && said.contains("cat") && !said.contains("User=root"), "{code} {said}");
+}
+
+#[tokio::test]
+async fn a_link_that_a_local_user_can_turn_is_not_followed_to_a_socket() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let mut world = World::new();
+    let (real, srv) = (world.path("real.sock"), world.path("srv"));
+    let listener = UnixListener::bind(&real).unwrap();
+    chown(&real, None, Some(7)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    fs::create_dir(&srv).unwrap();
+    chown(&srv, Some(NOBODY), Some(NOBODY)).unwrap();
+    symlink(&real, srv.join("vm.sock")).unwrap();
+    lchown(srv.join("vm.sock"), Some(NOBODY), Some(NOBODY)).unwrap();
+    symlink(&srv, world.path("by-root")).unwrap();
+    world.targets = "[target.screen]\nkind = 'unix'\npath = 'DIR/srv/vm.sock'\n\
+                     [target.other]\nkind = 'unix'\npath = 'DIR/by-root/vm.sock'\n\
+                     [target.line]\nkind = 'serial'\npath = 'DIR/srv/vm.sock'\n"
+        .into();
+    world.start().await;
+    for target in ["screen", "other", "line"] {
+        world.open(target).await.closed_with(4502).await;
+    }
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    let (code, said) = agent(&world, &["targets", "--systemd-dropin"]).await;
+    assert!(code == 0 && said.contains("symbolic link that others than root can turn"), "{said}");
+    assert!(!said.contains("SupplementaryGroups") && !said.contains("DeviceAllow"), "{said}");
+    // A link of root's is followed.
+    symlink(&real, world.path("root.sock")).unwrap();
+    let (_, said) = agent(&world, &["test-dial", "--target", "screen"]).await;
+    assert!(said.contains("name ") && !said.contains("follow_symlinks"), "{said}");
+}
+
+#[tokio::test]
+async fn a_program_cannot_look_into_its_agent() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let mut world = World::new();
+    world.start_nats().await;
+    world.start_relay().await;
+    world.write_agent_config();
+    for path in ["", "agent", "agent/config.toml", "agent/targets.d", "agent/config.d", "agent/issuers.d"] {
+        chown(world.path(path), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    for entry in ["agent/issuers.d/k1.pub", "agent/targets.d/test.toml"] {
+        chown(world.path(entry), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let as_nobody = |program: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", program]);
+        command
+    };
+    let mut command = as_nobody(AGENT);
+    command.arg("--config").arg(world.path("agent/config.toml")).arg("run").env("CANARY", "4712");
+    let process = Process::start(command, world.path("agent.log"));
+    process.says("is heard").await;
+    let environ = async |pid: &str| {
+        let output =
+            as_nobody("cat").env("CANARY", "4712").arg(format!("/proc/{pid}/environ")).output().await;
+        String::from_utf8(output.unwrap().stdout).unwrap().contains("CANARY=4712")
+    };
+    assert!(environ("self").await);
+    assert!(!environ(&process.pid().to_string()).await);
+    let mut descriptors = as_nobody("ls");
+    descriptors.arg(format!("/proc/{}/fd", process.pid()));
+    assert!(descriptors.output().await.unwrap().stdout.is_empty());
+}

@@ -1,15 +1,16 @@
 //! Opening a path so that symbolic links cannot lead elsewhere, and saying what would mend a failure.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::fcntl::{OFlag, open, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
 
 use super::opened::OpenError;
@@ -45,6 +46,78 @@ pub(super) fn open_unlinked(path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
         place = found;
     }
     Ok(place)
+}
+
+/// Links that are followed on one way at most, as the kernel does (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// What a path leads to, with the directories on the way.
+pub(super) struct Found {
+    /// The place itself, held so that nobody can put something else there (`O_PATH`).
+    place: OwnedFd,
+    /// The directories that have to be entered.
+    dirs: Vec<(PathBuf, FileStat)>,
+    /// Its path without links.
+    path: PathBuf,
+}
+
+impl Found {
+    /// A path that means the very thing that was found, whatever its names are by now (proc_pid_fd(5)).
+    pub(super) fn by_descriptor(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.place.as_raw_fd()).into()
+    }
+
+    /// The path without links.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Walks the absolute `path` like [`open_unlinked`], but follows those links that only root or this very user can have
+/// made, such as /var/run and those in /dev/serial/by-id. Others' links could be turned to anything that the agent
+/// may use and they may not.
+pub(super) fn find(path: &Path) -> io::Result<Found> {
+    let entry = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let root = || open("/", entry | OFlag::O_DIRECTORY, Mode::empty());
+    let parts = |path: &Path| path.iter().rev().map(OsString::from).collect::<Vec<_>>();
+    let mut todo = parts(path);
+    let mut found = Found { place: root()?, dirs: vec![], path: "/".into() };
+    let mut links = 0;
+    while let Some(part) = todo.pop() {
+        if part == "/" {
+            (found.place, found.path) = (root()?, "/".into());
+            continue;
+        }
+        let dir = fstat(&found.place)?;
+        let next = openat(&found.place, part.as_os_str(), entry, Mode::empty())?;
+        found.dirs.push((found.path.clone(), dir));
+        let state = fstat(&next)?;
+        match SFlag::from_bits_truncate(state.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFLNK => {
+                links += 1;
+                if links > MAX_LINKS || !is_ours(&dir, 0o022) || !is_ours(&state, 0) {
+                    return Err(Errno::ELOOP.into());
+                }
+                todo.extend(parts(Path::new(&readlinkat(&next, "")?)));
+                continue;
+            }
+            // Not the directory that an automounter keeps a place for, but what it mounts there.
+            SFlag::S_IFDIR if !todo.is_empty() => {
+                found.place = openat(&next, ".", entry | OFlag::O_DIRECTORY, Mode::empty())?;
+            }
+            _ => found.place = next,
+        }
+        match part.to_str() {
+            Some("..") => drop(found.path.pop()),
+            _ => found.path.push(part),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether it belongs to root or to this user, and has none of these bits for others.
+fn is_ours(state: &FileStat, closed: u32) -> bool {
+    (state.st_uid == 0 || state.st_uid == Uid::effective().as_raw()) && state.st_mode & closed == 0
 }
 
 /// Opens for reading; never waits for a writer, a lock or a terminal.
@@ -91,7 +164,7 @@ pub(super) fn explain(path: &Path, need: Need, error: &io::Error) -> OpenError {
     OpenError::failed(match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EACCES | Errno::EPERM) => permission_denied(path, need),
         Some(Errno::ENOENT) => format!("{shown} does not exist"),
-        Some(Errno::ELOOP) => symbolic_link(path),
+        Some(Errno::ELOOP) => symbolic_link(path, need),
         Some(Errno::ECONNREFUSED) => format!("connection refused on {shown}: nothing listens there"),
         _ => format!("{shown}: {error}"),
     })
@@ -102,19 +175,22 @@ pub(super) fn explain(path: &Path, need: Need, error: &io::Error) -> OpenError {
 /// # Errors
 /// In words, when no group does.
 pub(super) fn allowing_groups(path: &Path, need: Need) -> Result<BTreeSet<String>, String> {
+    let found = find(path).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ELOOP) => symbolic_link(path, need),
+        Some(Errno::ENOENT | Errno::ENOTDIR) => {
+            format!("{} is not there yet: ask again when it is", path.display())
+        }
+        _ => format!("{}: {error}", path.display()),
+    })?;
     let mut groups = BTreeSet::new();
-    let mut dirs: Vec<&Path> = path.ancestors().skip(1).collect();
-    dirs.reverse();
-    for (place, bits) in dirs.into_iter().map(|dir| (dir, ENTER)).chain([(path, need.bits())]) {
-        let Ok(metadata) = fs::metadata(place) else {
-            return Err(format!("{} is not there yet: ask again when it is", place.display()));
-        };
-        let owner = Owner::of(&metadata);
-        let Owner { user, group, mode, .. } = &owner;
+    let dirs = found.dirs.iter().map(|(dir, state)| (dir.as_path(), state, ENTER));
+    let place = fstat(&found.place).map_err(|error| format!("{}: {error}", path.display()))?;
+    for (place, state, bits) in dirs.chain([(found.path(), &place, need.bits())]) {
+        let Owner { user, group, mode, .. } = &Owner::of(state.st_uid, state.st_gid, state.st_mode);
         match () {
             () if mode & (bits >> 3) == bits >> 3 => {}
             // root's own group opens too much.
-            () if mode & bits == bits && metadata.gid() != 0 => {
+            () if mode & bits == bits && state.st_gid != 0 => {
                 groups.insert(group.clone());
             }
             () => {
@@ -143,14 +219,19 @@ pub(super) fn wrong_type(path: &Path, wanted: &str, metadata: &Metadata) -> Open
     OpenError::failed(format!("{} is {found}, not {wanted}", path.display()))
 }
 
-fn symbolic_link(path: &Path) -> String {
+fn symbolic_link(path: &Path, need: Need) -> String {
     let shown = path.display();
-    match fs::canonicalize(path) {
-        Ok(real) => format!(
-            "{shown} leads through a symbolic link: name {} instead, or set follow_symlinks = true",
-            real.display()
+    let Ok(real) = fs::canonicalize(path) else {
+        return format!("{shown} leads through a symbolic link that ends nowhere");
+    };
+    let real = real.display();
+    match need {
+        Need::Read => format!(
+            "{shown} leads through a symbolic link: name {real} instead, or set follow_symlinks = true"
         ),
-        Err(_) => format!("{shown} leads through a symbolic link that ends nowhere"),
+        _ => format!(
+            "{shown} leads through a symbolic link that others than root can turn: name {real} instead"
+        ),
     }
 }
 
@@ -166,7 +247,10 @@ fn permission_denied(path: &Path, need: Need) -> String {
     };
     match fs::metadata(place) {
         Ok(metadata) => {
-            format!("permission denied on {shown}: {}", remedy(place, what, bits, &Owner::of(&metadata)))
+            format!(
+                "permission denied on {shown}: {}",
+                remedy(place, what, bits, &Owner::of(metadata.uid(), metadata.gid(), metadata.mode()))
+            )
         }
         Err(_) => format!("permission denied on {shown}"),
     }
@@ -184,14 +268,14 @@ struct Owner {
 }
 
 impl Owner {
-    fn of(metadata: &Metadata) -> Owner {
-        let user = User::from_uid(Uid::from_raw(metadata.uid())).ok().flatten();
-        let group = Group::from_gid(Gid::from_raw(metadata.gid())).ok().flatten();
+    fn of(uid: u32, gid: u32, mode: u32) -> Owner {
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
         Owner {
-            user: user.map_or(metadata.uid().to_string(), |user| user.name),
-            group: group.map_or(metadata.gid().to_string(), |group| group.name),
-            mode: metadata.mode() & 0o7777,
-            is_hidden: metadata.gid() == OVERFLOW,
+            user: user.map_or(uid.to_string(), |user| user.name),
+            group: group.map_or(gid.to_string(), |group| group.name),
+            mode: mode & 0o7777,
+            is_hidden: gid == OVERFLOW,
         }
     }
 }
@@ -239,6 +323,26 @@ mod tests {
             remedy(path, "write to", 0o020, &hidden)
                 .ends_with("`stream-agent targets --systemd-dropin` names it")
         );
+    }
+
+    #[test]
+    fn only_links_that_root_or_this_user_made_are_followed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap();
+        fs::write(path.join("real"), "").unwrap();
+        symlink("real", path.join("link")).unwrap();
+        symlink("../..", path.join("up")).unwrap();
+        let found = find(&path.join("link")).unwrap();
+        assert_eq!(found.path(), path.join("real"));
+        assert_eq!(fs::canonicalize(found.by_descriptor()).unwrap(), path.join("real"));
+        assert_eq!(find(&path.join("up/up")).err().unwrap().kind(), io::ErrorKind::NotFound);
+        // Everybody may turn links of this directory, but not replace its file by following one.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        let refused = find(&path.join("link")).err().unwrap();
+        assert_eq!(refused.raw_os_error(), Some(Errno::ELOOP as i32));
+        assert!(find(&path.join("real")).is_ok());
+        assert!(symbolic_link(&path.join("link"), Need::Connect).ends_with("/real instead"));
     }
 
     #[test]

@@ -15,14 +15,13 @@ use super::kind::Settings;
 use super::opened::OpenError;
 use super::params::{ParamError, Params, RawRule, Rule};
 use super::program::Program;
-use super::sandbox::{ANOTHER_USER, Wants};
+use super::sandbox::{ANOTHER_USER, SERVICE_USER, Wants};
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 use template::Template;
 
 /// What `user` costs.
-const AS_ROOT: &str = "a service that starts programs as other users runs as root, and so do all programs of targets without\n\
-                       `user`: give every exec target one";
+const AS_ROOT: &str = "a service that starts programs as other users runs as root; exec targets without `user` are refused then";
 
 /// As written.
 #[derive(Debug, Deserialize)]
@@ -48,6 +47,13 @@ pub(super) struct Exec {
     program: Program,
     arguments: Vec<Template>,
     rules: BTreeMap<String, Rule>,
+}
+
+impl Exec {
+    /// Whether the owner has not said as whom it runs.
+    pub(super) fn has_no_user(&self) -> bool {
+        self.program.user.is_none()
+    }
 }
 
 impl Settings for Exec {
@@ -106,7 +112,7 @@ impl Settings for Exec {
 
     fn wants(&self) -> Vec<Wants> {
         let program = Wants::Path(self.program.path.clone(), Need::Run);
-        let user = self.program.user.as_ref().map(|_| ANOTHER_USER);
+        let user = self.program.user.as_ref().filter(|name| *name != SERVICE_USER).map(|_| ANOTHER_USER);
         let remark = user.as_ref().map(|_| Wants::Remark(AS_ROOT.into()));
         [Some(program), user, remark].into_iter().flatten().collect()
     }

@@ -95,6 +95,11 @@ impl Target {
         self.kind.name()
     }
 
+    /// Whether a client runs a program of this host as the user that the agent has.
+    pub fn runs_as_agent(&self) -> bool {
+        matches!(&self.kind, all::Kind::Exec(exec) if exec.has_no_user())
+    }
+
     /// What may be told about the target: never addresses, paths or programs.
     pub fn info(&self) -> TargetInfo {
         TargetInfo {

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Group, User, getgrouplist};
 
 use super::Target;
-use super::access::{Need, allowing_groups};
+use super::access::{Need, allowing_groups, find};
 
 /// The user of the shipped unit.
-const SERVICE_USER: &str = "stream-agent";
+pub(super) const SERVICE_USER: &str = "stream-agent";
 
 /// One thing that a target needs from the unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,11 @@ impl DropIn {
         drop_in
     }
 
+    /// Whether the service runs as root with it.
+    pub fn gives_root(&self) -> bool {
+        self.settings.contains_key("User=root")
+    }
+
     /// The settings that a unit, as `systemctl cat` shows it, has not.
     pub fn missing_in<'a>(&'a self, unit: &str) -> Vec<&'a str> {
         self.settings.keys().map(String::as_str).filter(|setting| !gives(unit, setting)).collect()
@@ -73,8 +78,9 @@ impl DropIn {
             Wants::Remark(text) => self.remark(target, text),
             Wants::Path(path, need) => self.path(target, &path, need),
             Wants::Device(path) => {
-                // Terminals are in every unit's /dev.
-                if !path.starts_with("/dev/pts") {
+                // Terminals are in every unit's /dev. What is outside of /dev may be turned to any device.
+                let real = find(&path).map_or_else(|_| path.clone(), |found| found.path().to_owned());
+                if !real.starts_with("/dev/pts") && path.starts_with("/dev") {
                     self.set(target, "PrivateDevices=no");
                     self.set(target, format!("DeviceAllow={} rw", path.display()));
                 }
@@ -275,7 +281,8 @@ mod tests {
     fn what_no_group_may_use_and_what_is_not_there_is_said() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        let missing = printed(&[format!("kind = 'unix'\npath = '{}/none'", dir.path().display())]);
+        std::fs::write(dir.path().join("there"), "").unwrap();
+        let missing = printed(&[format!("kind = 'unix'\npath = '{}/there'", dir.path().display())]);
         assert!(
             missing.contains("which no drop-in gives:\n#   ") && missing.contains("is closed to its group"),
             "{missing}"

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 
-use super::access::{Need, explain};
+use super::access::{Need, explain, find};
 use super::config::{TargetConfigError, absolute_file};
 use super::kind::{Connections, Open, Settings};
 use super::opened::{OpenError, Opened, Opening, blocking};
@@ -104,10 +104,13 @@ pub(super) fn socket_path(key: &str, path: PathBuf) -> Result<PathBuf, TargetCon
     }
 }
 
-/// Waits for its turn where many want to connect at once.
+/// Connects to what the walk of [`find`] leads to, and waits for its turn where many want to connect at once.
 pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let path = path.to_owned();
+    let found = tokio::task::spawn_blocking(move || find(&path)).await.map_err(io::Error::other)??;
+    let path = found.by_descriptor();
     loop {
-        match UnixStream::connect(path).await {
+        match UnixStream::connect(&path).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 tokio::time::sleep(QUEUE_FULL_PAUSE).await;
             }

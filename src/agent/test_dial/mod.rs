@@ -25,7 +25,7 @@ const RELAY_CA: &str =
 /// Goes all steps; `told` hears each as it is done. With `only`, just this target is probed.
 pub async fn run(file: &Path, only: Option<&str>, told: impl FnMut(&Step) + 'static) -> Report {
     let mut report = Report::new(file, told);
-    let (loaded, settings) = match config::load(file) {
+    let (loaded, settings) = match config::load(file, crate::daemon::unit::runs_as_root(file)) {
         Ok((loaded, settings)) => {
             let files = match loaded.files().len() {
                 1 => file.display().to_string(),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
+use nix::unistd::Uid;
 use serde_json::json;
 use stream::agent::config::{EXAMPLE, Settings, first_steps, load};
 use stream::agent::run;
@@ -19,6 +20,7 @@ use stream::daemon::{logging, memory, unit};
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
+    memory::close_to_others();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -59,14 +61,22 @@ fn start(arguments: &Arguments) -> Result<ExitCode, ExitError> {
         Command::Run => {
             logging::init(arguments.log_level.as_deref()).or_exit(Exit::Usage)?;
             memory::map_large_blocks();
-            let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
+            let (_, settings) = load(&arguments.config, Uid::effective().is_root()).or_exit(Exit::Config)?;
             runtime()?.block_on(run::run(&arguments.config, settings))
         }
         Command::CheckConfig { .. } => check_config(&arguments.config, arguments.json),
         Command::Targets { systemd_dropin } => {
-            let (_, settings) = load(&arguments.config).or_exit(Exit::Config)?;
+            let as_root = unit::runs_as_root(&arguments.config);
+            let (_, settings) = load(&arguments.config, as_root).or_exit(Exit::Config)?;
             match systemd_dropin {
-                true => print!("{}", DropIn::of(&settings.targets)),
+                true => {
+                    let drop_in = DropIn::of(&settings.targets);
+                    if drop_in.gives_root() {
+                        // The service would run as root with it, and refuse these.
+                        load(&arguments.config, true).or_exit(Exit::Config)?;
+                    }
+                    print!("{drop_in}");
+                }
                 false => targets(&settings, arguments.json),
             }
             Ok(())
@@ -90,10 +100,12 @@ fn is_configured(file: &Path) -> ExitCode {
 }
 
 fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
-    let checked = load(file).or_exit(Exit::Config).and_then(|(loaded, settings): (Loaded, Settings)| {
-        unit::check(file, &loaded)?;
-        Ok((loaded, settings))
-    });
+    let checked = load(file, unit::runs_as_root(file)).or_exit(Exit::Config).and_then(
+        |(loaded, settings): (Loaded, Settings)| {
+            unit::check(file, &loaded)?;
+            Ok((loaded, settings))
+        },
+    );
     if as_json {
         let result = match &checked {
             Ok((loaded, settings)) => json!({

@@ -15,6 +15,7 @@ use stream::platform::{inspect, keygen};
 use arguments::{Arguments, Command, Grant};
 
 fn main() -> ExitCode {
+    stream::daemon::memory::close_to_others();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

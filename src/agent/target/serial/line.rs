@@ -1,15 +1,15 @@
 //! The device: opened without becoming anybody's controlling terminal, set to pass every byte, and set
 //! back when it is closed (termios(3)).
 
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::task::{Context, Poll, ready};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, open};
 use nix::libc::{self, dev_t};
+use nix::sys::stat::Mode;
 use nix::sys::stat::{fstat, major};
 use nix::sys::termios::{
     BaudRate, ControlFlags, FlushArg, SetArg, cfmakeraw, cfsetspeed, tcflush, tcgetattr, tcsetattr,
@@ -17,7 +17,7 @@ use nix::sys::termios::{
 use nix::unistd::{AccessFlags, access, read, write};
 use tokio::io::unix::AsyncFd;
 
-use crate::agent::target::access::{Need, explain, open_unlinked, wrong_type};
+use crate::agent::target::access::{Need, explain, find, wrong_type};
 use crate::agent::target::opened::OpenError;
 use crate::daemon::pollable::pollable;
 
@@ -66,7 +66,9 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn open(path: &Path, speed: Option<Speed>) -> Result<Line, OpenError> {
         let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let device = open_unlinked(path, flags).map_err(|error| explain(path, Need::ReadWrite, &error))?;
+        let found = find(path).map_err(|error| explain(path, Need::ReadWrite, &error))?;
+        let device = open(&found.by_descriptor(), flags | OFlag::O_CLOEXEC, Mode::empty());
+        let device = device.map_err(|error| explain(path, Need::ReadWrite, &error.into()))?;
         let not_set =
             |error: nix::Error| OpenError::system(format_args!("settings of {}", path.display()), error);
         let before = tcgetattr(&device).map_err(not_set)?;
@@ -88,12 +90,13 @@ impl Line {
     /// The number of the device at `path`. Looks without opening, which would raise the modem's lines.
     pub(super) fn look(path: &Path) -> Result<dev_t, OpenError> {
         let failed = |error: &io::Error| explain(path, Need::ReadWrite, error);
-        let place = open_unlinked(path, OFlag::O_PATH).map_err(|error| failed(&error))?;
-        let metadata = File::from(place).metadata().map_err(|error| failed(&error))?;
+        let found = find(path).map_err(|error| failed(&error))?;
+        let metadata = found.by_descriptor().metadata().map_err(|error| failed(&error))?;
         if !metadata.file_type().is_char_device() {
             return Err(wrong_type(path, "a serial line or terminal", &metadata));
         }
-        access(path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|error| failed(&error.into()))?;
+        access(&found.by_descriptor(), AccessFlags::R_OK | AccessFlags::W_OK)
+            .map_err(|error| failed(&error.into()))?;
         Ok(metadata.rdev())
     }
 }
