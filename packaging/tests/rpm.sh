@@ -29,6 +29,8 @@ next_release() {
   for package in "$@"; do
     mkdir -p "$top/root" && rpm2cpio "$package" | (cd "$top/root" && cpio -idm --quiet)
   done
+  # Their folders are named by version, and %license makes them.
+  rm -rf "$top"/root/usr/share/licenses/*
   for file in "$top"/root/etc/*/config.toml; do echo '# next' >>"$file"; done
   mkdir -p "$top/BUILD"
   cp LICENSE-* "$top/BUILD"
