@@ -1,5 +1,6 @@
 //! A program that the owner names, with arguments of which a grant's parameters may fill the places.
 
+mod interpreters;
 mod script;
 mod template;
 
@@ -172,8 +173,8 @@ fn check_arguments(
     let words: Vec<_> = std::iter::once(&*program).chain(arguments.iter().map(String::as_str)).collect();
     if let Some(name) = script::with_parameter(&words) {
         return Err(wrong(format!(
-            "has a parameter inside a script, where {name} would run it: write \"$1\" there, and the parameter as \
-             an argument of its own after it"
+            "has a parameter where {name} would run it, or a part of it: write \"$1\" in the script, and the parameter as \
+             an argument of its own after it, or call a script of your own"
         )));
     }
     Ok(templates)

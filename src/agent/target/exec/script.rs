@@ -1,67 +1,207 @@
 //! Parameters inside of scripts: whatever fills them there, an interpreter would run.
+//!
+//! The rule is closed: behind the name of a program that runs what it is given, a parameter may stand only where another
+//! word, without a parameter, is surely what is run. A word is surely an operand if the word before it is no option, an
+//! option that is known to have no value, or `--`.
 
+use super::interpreters::{Grammar, Runs, runs};
 use super::template::Template;
 
-/// Programs that take a script as an argument, without the version that may stand behind the name.
-const INTERPRETERS: [&str; 18] = [
-    "sh", "bash", "rbash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "python", "perl", "ruby", "node",
-    "lua", "php", "su", "runuser", "script",
+/// Long options whose value takes the place of the script, in programs that have such options.
+const CODE: [&str; 6] = ["--command", "--eval", "--execute", "--expression", "--file", "--run"];
+
+/// Long options whose value is run, whatever the program is.
+const RUN: [&str; 14] = [
+    "--checkpoint-action",
+    "--command",
+    "--eval",
+    "--exec",
+    "--execute",
+    "--init-command",
+    "--init-file",
+    "--rcfile",
+    "--rsh",
+    "--sh-exec",
+    "--shell",
+    "--to-command",
+    "--upload-pack",
+    "--use-compress-program",
 ];
 
-/// Options that say so in a word of their own.
-const LONG: [&str; 4] = ["--command", "--eval", "--exec", "--print"];
-
-/// The interpreter that would read a parameter as a part of its script, wherever it stands in the command:
-/// env(1), sudo(8) and busybox(1) have it behind them.
+/// The program that would run a parameter, or a part of one.
 pub(super) fn with_parameter(words: &[&str]) -> Option<String> {
-    (0..words.len()).find_map(|at| {
-        let name = interpreter(words[at])?;
-        reads_parameter(&words[at + 1..]).then(|| name.to_owned())
+    let (first, arguments) = words.split_first()?;
+    let found = || first.rsplit('/').next().map(str::to_owned);
+    match runs(first) {
+        Some(Runs::All) => arguments.iter().any(|word| has_place(word)).then(found).flatten(),
+        Some(Runs::Find) => match in_find(arguments) {
+            true => found(),
+            false => (1..words.len())
+                .filter(|at| is_exec(words[at - 1]))
+                .find_map(|at| with_parameter(&words[at..])),
+        },
+        Some(Runs::Operand(grammar)) => match Scan::of(grammar, false, arguments) {
+            Scan::Runs => found(),
+            Scan::Fine { .. } => None,
+        },
+        Some(Runs::Anywhere(grammar)) => match Scan::of(grammar, true, arguments) {
+            Scan::Runs => found(),
+            Scan::Fine { .. } => None,
+        },
+        Some(Runs::Program(grammar)) => match Scan::of(grammar, false, arguments) {
+            Scan::Runs => found(),
+            // Any word up to what is surely the program may be it.
+            Scan::Fine { program } => (1..=program.map_or(arguments.len(), |at| at + 1))
+                .filter(|at| !is_option(words[*at]))
+                .find_map(|at| with_parameter(&words[at..])),
+        },
+        // Programs that are not known may start others, which are seen by what follows them.
+        None => in_option(arguments).or_else(|| {
+            let next = |at: usize| words.get(at + 1).copied().unwrap_or_default();
+            (1..words.len())
+                .filter(|at| starts_program(words[*at], next(*at)))
+                .find_map(|at| with_parameter(&words[at..]))
+        }),
+    }
+}
+
+/// Whether an argument of a program that is not known looks like the beginning of a command.
+fn starts_program(word: &str, next: &str) -> bool {
+    match runs(word) {
+        Some(_) if word.starts_with('/') => true,
+        Some(Runs::Operand(_)) => is_option(next),
+        Some(Runs::Program(_)) => word == "exec",
+        _ => false,
+    }
+}
+
+/// The long option that has a place in what it runs.
+fn in_option(arguments: &[&str]) -> Option<String> {
+    arguments.iter().enumerate().find_map(|(at, word)| {
+        let next = arguments.get(at + 1).copied().unwrap_or_default();
+        let (option, value) = word.split_once('=').unwrap_or((word, next));
+        (RUN.contains(&option) && has_place(value)).then(|| option.to_owned())
     })
 }
 
-fn interpreter(word: &str) -> Option<&str> {
-    let name = word.rsplit('/').next().unwrap_or(word);
-    let plain = name.trim_end_matches(|last: char| last.is_ascii_digit() || last == '.' || last == '-');
-    INTERPRETERS.contains(&plain).then_some(name)
+fn has_place(word: &str) -> bool {
+    Template::read(word).names().next().is_some()
 }
 
-/// Whether there is a parameter in the script among an interpreter's arguments.
-fn reads_parameter(arguments: &[&str]) -> bool {
-    let has_place = |word: &str| Template::read(word).names().next().is_some();
-    let mut script_follows = false;
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        match word.strip_prefix(['-', '+']) {
-            // The end of the options, and the standard input in the place of a file.
-            Some("" | "-") => {}
-            Some(long) if long.starts_with('-') => {
-                let name = word.split_once('=').map_or(*word, |(name, _)| name);
-                let is_script = LONG.contains(&name);
-                if is_script && has_place(word) {
-                    return true;
-                }
-                script_follows |= is_script && !word.contains('=');
+fn is_option(word: &str) -> bool {
+    word.starts_with(['-', '+'])
+}
+
+fn is_exec(word: &str) -> bool {
+    matches!(word, "-exec" | "-execdir" | "-ok" | "-okdir")
+}
+
+fn in_find(arguments: &[&str]) -> bool {
+    let mut before = "";
+    arguments.iter().any(|word| {
+        let is_run = has_place(word) && (is_option(word) || is_exec(before));
+        before = word;
+        is_run
+    })
+}
+
+/// What a program does with its arguments.
+enum Scan {
+    /// It runs a parameter, or may do so.
+    Runs,
+    /// It does not; where the program is that it runs, if that is sure.
+    Fine { program: Option<usize> },
+}
+
+/// What the word before says of this one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Operand,
+    /// The value of an option that is not run.
+    Value,
+    /// The value of an option that is run.
+    Code,
+    /// An operand, or the value of an option that is not known.
+    Unknown,
+}
+
+impl Scan {
+    /// Reads options behind what is run, too, if `is_mixed`.
+    fn of(grammar: Grammar, is_mixed: bool, arguments: &[&str]) -> Scan {
+        let (mut operands, mut next, mut has_ended) = (0, Next::Operand, false);
+        // Code that came by an option: more options may follow it.
+        let mut by_option = false;
+        let mut program = None;
+        for (at, word) in arguments.iter().enumerate() {
+            let is_given = operands > grammar.before;
+            if is_given && (has_ended || !is_mixed && !by_option) {
+                return Scan::Fine { program };
             }
-            Some(letters) => {
-                let is_script = letters.contains(['c', 'e', 'E', 'r']);
-                // perl(1) and others take the script in the same word, too.
-                if is_script && has_place(word) {
-                    return true;
+            let place = has_place(word);
+            let this = std::mem::replace(&mut next, Next::Operand);
+            match this {
+                _ if *word == "--" && !has_ended => has_ended = true,
+                // The standard input, or the end of the options: nothing that is run.
+                _ if *word == "-" => {}
+                Next::Code if place => return Scan::Runs,
+                // Shells take the first word that is no option.
+                Next::Code if is_option(word) && !has_ended => next = Next::Code,
+                Next::Code => (operands, by_option) = (grammar.before + 1, true),
+                Next::Value => {}
+                _ if is_option(word) && !has_ended => {
+                    if place {
+                        return Scan::Runs;
+                    }
+                    next = after(grammar, word);
                 }
-                script_follows |= is_script;
-                // These have a word of their own behind them: `bash -o pipefail -c`.
-                if letters.ends_with(['o', 'O', 'W', 'X']) {
-                    words.next();
+                Next::Unknown if place => return Scan::Runs,
+                Next::Unknown => {}
+                Next::Operand if grammar.assigns && !is_given && is_assignment(word) => {}
+                Next::Operand => {
+                    if place && !is_given {
+                        return Scan::Runs;
+                    }
+                    operands += 1;
+                    by_option = false;
+                    if operands == grammar.before + 1 {
+                        program = Some(at);
+                    }
                 }
             }
-            None if script_follows => return has_place(word),
-            // `su USER -c`: the name of a user, and not of a file with a script.
-            None if !word.contains(['/', '.']) => {}
-            None => return false,
         }
+        Scan::Fine { program }
     }
-    false
+}
+
+/// What follows an option without a place.
+fn after(grammar: Grammar, option: &str) -> Next {
+    if option.starts_with("--") {
+        return match option {
+            _ if option.contains('=') => Next::Operand,
+            _ if !grammar.code.is_empty() && CODE.contains(&option) => Next::Code,
+            _ => Next::Unknown,
+        };
+    }
+    let letters = &option[1..];
+    let is_only =
+        |more: &str| letters.chars().all(|letter| grammar.flags.contains(letter) || more.contains(letter));
+    match () {
+        () if is_only("") => Next::Operand,
+        () if is_only(grammar.code) => Next::Code,
+        // The value of the first such letter is the rest of the word, where there is one.
+        () => match letters.find(|letter| !grammar.flags.contains(letter)) {
+            Some(at) if grammar.values.contains(&letters[at..=at]) && at + 1 == letters.len() => Next::Value,
+            Some(at) if grammar.values.contains(&letters[at..=at]) => Next::Operand,
+            _ => Next::Unknown,
+        },
+    }
+}
+
+/// `NAME=value`.
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
 }
 
 #[cfg(test)]
@@ -93,10 +233,61 @@ mod tests {
             "/usr/bin/node|--eval|{a}",
             "/bin/su|web|-c|ls {a}",
             "/usr/sbin/runuser|--command|ls {a}",
+            "/usr/bin/awk|{a}",
+            "/usr/bin/mawk|-F:|{a}",
+            "/usr/bin/gawk|-v|x=1|{a}|/etc/passwd",
+            "/usr/bin/sed|-e|{a}|/etc/hostname",
+            "/usr/bin/sed|s/a/b/|--expression={a}",
+            "/usr/bin/sed|s/a/b/|-e|{a}",
+            "/usr/bin/sed|-n|{a}",
+            "/usr/bin/env|-S|{a}",
+            "/usr/bin/env|-S|sh -c|{a}",
+            "/usr/bin/env|{a}",
+            "/usr/bin/env|A=b|{a}",
+            "/bin/sh|{a}",
+            "/bin/sh|--|{a}",
+            "/bin/sh|-|{a}",
+            "/bin/bash|--rcfile|/etc/rc|{a}",
+            "/bin/bash|-co|pipefail|{a}",
+            "/usr/bin/xargs|-I%|sh|-c|{a}",
+            "/usr/bin/xargs|-a|/etc/hosts|{a}",
+            "/usr/bin/tclsh8.6|{a}",
+            "/usr/bin/systemd-run|--pipe|{a}",
+            "/usr/bin/systemd-run|--uid=web|--|sh|{a}",
+            "/usr/bin/find|/srv|-execdir|{a}",
+            "/usr/bin/find|/srv|-{a}",
+            "/usr/bin/nice|-n|5|{a}",
+            "/usr/bin/timeout|5|{a}",
+            "/usr/bin/timeout|-s|KILL|5|python3|{a}",
+            "/usr/bin/sudo|-u|web|{a}",
+            "/usr/sbin/chroot|/srv|{a}",
+            "/usr/bin/flock|/run/lock/x|{a}",
+            "/usr/bin/nsenter|-t|1|-m|{a}",
+            "/usr/bin/docker|exec|web|{a}",
+            "/sbin/ip|netns|exec|blue|{a}",
+            "/bin/busybox|awk|{a}",
+            "/usr/bin/make|-C|/srv|{a}",
+            "/usr/bin/ssh|web1|{a}",
+            "/usr/bin/gdb|-ex|{a}",
+            "/usr/bin/vim|+{a}",
+            "/usr/bin/lua5.4|-e|x=1|{a}",
+            "/usr/bin/php8.2|-r|{a}",
+            "/usr/bin/node|-p|{a}",
+            "/usr/bin/perl|-ne|print|-e|{a}",
+            "/usr/bin/tar|-cf|/dev/null|--to-command={a}",
+            "/opt/wrapper|/bin/bash|{a}",
         ] {
             assert!(of(command).is_some(), "{command}");
         }
         assert_eq!(of("/usr/bin/env|python3.11|-c|{a}").unwrap(), "python3.11");
+    }
+
+    #[test]
+    fn an_interpreter_is_known_behind_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let tool = dir.path().join("tool");
+        std::os::unix::fs::symlink("/bin/sh", &tool).unwrap();
+        assert_eq!(with_parameter(&[tool.to_str().unwrap(), "{a}"]).unwrap(), "tool");
     }
 
     #[test]
@@ -110,6 +301,21 @@ mod tests {
             "/usr/bin/tail|-c|{a}|/var/log/syslog",
             "/usr/bin/grep|-e|{a}|/srv/bash",
             "/usr/bin/systemctl|status|--|{a}",
+            "/bin/bash|-euo|pipefail|-c|ls \"$1\"|sh|{a}",
+            "/usr/bin/awk|-v|name={a}|{print name}|/etc/hostname",
+            "/usr/bin/awk|{print $1}|{a}",
+            "/usr/bin/sed|-n|s/a/b/p|{a}",
+            "/usr/bin/env|A={a}|/usr/bin/printenv|A",
+            "/usr/bin/env|-i|sh|/usr/lib/app/run.sh|{a}",
+            "/usr/bin/nice|-n|5|/usr/bin/ping|-c|1|{a}",
+            "/usr/bin/timeout|-k|3|5|/usr/bin/ping|{a}",
+            "/usr/bin/sudo|-u|web|--|id|{a}",
+            "/usr/bin/find|/srv|-name|{a}|-exec|ls|-l|{}|;",
+            "/usr/bin/docker|exec|web|ls|{a}",
+            "/usr/bin/perl|-e|print @ARGV|{a}",
+            "/usr/bin/grep|-r|python|{a}",
+            "/usr/bin/journalctl|-t|sudo|--since|{a}",
+            "/usr/bin/expect|-f|/usr/lib/app/x.exp|{a}",
         ] {
             assert_eq!(of(command), None, "{command}");
         }
