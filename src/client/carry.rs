@@ -18,6 +18,7 @@ use crate::protocol::control::{FromClient, FromHost, to_text};
 use crate::protocol::end::End;
 
 use super::ending::{Ending, Finished};
+use super::key::SessionKey;
 use super::terminal;
 use super::watched::Watched;
 
@@ -34,6 +35,8 @@ pub struct Side<R, W> {
     pub notes: Option<mpsc::Receiver<String>>,
     /// The stream is over when the host has no more to say. A person who types would not know whom to.
     pub ends_with_host: bool,
+    /// Learns the key of the session.
+    pub key: SessionKey,
 }
 
 /// Moves bytes until the stream ends, or `stop` says how it ends on this side, or the local side fails.
@@ -58,7 +61,10 @@ where
             terminal::say(&format!("{}: {}", printable(&what), printable(&message)));
             Heard::Nothing
         }
-        Ok(FromHost::Unknown) | Err(_) => Heard::Nothing,
+        Ok(FromHost::Unknown) | Err(_) => {
+            side.key.hear(text);
+            Heard::Nothing
+        }
     };
     let (report, mut failed) = mpsc::channel(1);
     let local = Local {

@@ -10,9 +10,9 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::daemon::exit::{Exit, ExitError, OrExit};
 use crate::daemon::listen::ListenAddress;
@@ -64,17 +64,31 @@ impl Opener {
         tokio::time::timeout(FAREWELLS, accepting).await.unwrap_or(Ok(()))
     }
 
-    /// Accepts until `stop`, and then waits for the streams to end.
+    /// Accepts until `stop`, and then waits for the streams to end. A URL is good for one session: it is over with its
+    /// last stream, and whoever comes after the first is let in if the session takes more streams.
     pub(super) async fn accept(
         self: Arc<Self>,
         door: Door,
         stop: CancellationToken,
     ) -> Result<(), ExitError> {
-        let streams = TaskTracker::new();
+        let is_url = matches!(self.source, Source::Url(_));
+        let (mut streams, mut outcome) = (JoinSet::<Result<(), ExitError>>::new(), Ok(()));
         loop {
             let accepted = tokio::select! {
                 accepted = door.accept() => accepted,
                 () = stop.cancelled() => break,
+                Some(ended) = streams.join_next() => {
+                    match ended {
+                        Ok(ended) if is_url => outcome = outcome.and(ended),
+                        Ok(Err(error)) => error.report("stream-relay"),
+                        // A panic has said so.
+                        Ok(Ok(())) | Err(_) => {}
+                    }
+                    if is_url && streams.is_empty() {
+                        return outcome;
+                    }
+                    continue;
+                }
             };
             let visitor = match accepted {
                 Ok(visitor) => visitor,
@@ -84,21 +98,20 @@ impl Opener {
                     continue;
                 }
             };
-            if let Source::Url(_) = self.source {
-                // The URL is good for one session: whoever comes second is refused at once.
-                drop(door);
-                return self.serve(visitor, &stop).await;
+            if is_url && !streams.is_empty() && !self.key.is_known() {
+                say("the URL is good for one connection, and it is open: another one was refused");
+                continue;
             }
             let (this, stop) = (self.clone(), stop.clone());
-            streams.spawn(async move {
-                if let Err(error) = this.serve(visitor, &stop).await {
-                    error.report("stream-relay");
-                }
-            });
+            streams.spawn(async move { this.serve(visitor, &stop).await });
         }
-        streams.close();
-        streams.wait().await;
-        Ok(())
+        drop(door);
+        while let Some(ended) = streams.join_next().await {
+            if let Ok(Err(error)) = ended {
+                error.report("stream-relay");
+            }
+        }
+        outcome
     }
 
     async fn serve(&self, visitor: Visitor, stop: &CancellationToken) -> Result<(), ExitError> {
@@ -142,7 +155,7 @@ impl Opener {
             }
         };
         let (input, output) = ((input, NAME), (output, NAME));
-        let side = Side { input, output, notes: None, ends_with_host: false };
+        let side = Side { input, output, notes: None, ends_with_host: false, key: self.key.clone() };
         Ok(carry(leg, side, stopped).await)
     }
 }

@@ -5,6 +5,7 @@ mod carry;
 mod door;
 mod ending;
 mod escape;
+mod key;
 mod listen;
 mod local;
 mod modes;

@@ -14,19 +14,19 @@ use crate::daemon::listen::ListenAddress;
 use crate::daemon::printable::printable;
 use crate::daemon::secret::Secret;
 use crate::daemon::tls;
-use crate::link::dial::{Address, Dialer, offer};
+use crate::link::dial::{Address, Dialer};
 use crate::link::leg::{Leg, Limits};
 use crate::link::proxy::Proxy;
 use crate::link::reader::Text;
 use crate::link::socket::Socket;
 use crate::protocol::command::TargetInfo;
-use crate::protocol::control::SUBPROTOCOL;
 use crate::protocol::mode::Mode;
 
 use super::api::{Api, Wish};
 use super::carry::{Side, carry, sizes};
 use super::ending::Ending;
 use super::escape::{self, Escape};
+use super::key::SessionKey;
 use super::local::{self, Local};
 use super::modes::Shown;
 use super::terminal;
@@ -133,6 +133,8 @@ fn is_plain(platform: &Option<String>) -> bool {
 pub(super) struct Opener {
     pub(super) source: Source,
     dialer: Dialer,
+    /// Of the session of a URL. What a platform is asked for has one stream each.
+    pub(super) key: SessionKey,
 }
 
 impl Opener {
@@ -148,7 +150,7 @@ impl Opener {
         let proxy = Proxy::of_environment().or_exit(Exit::Config)?;
         let dialer = Dialer { tls, proxy, limits: Limits::default() };
         if let Some(file) = &args.url_file {
-            return Ok(Opener { source: Source::Url(read_url(file)?), dialer });
+            return Ok(Opener { source: Source::Url(read_url(file)?), dialer, key: SessionKey::default() });
         }
         let needed = |value: &Option<String>, what: &str| {
             value.clone().ok_or_else(|| anyhow!("{what} is needed")).or_exit(Exit::Usage)
@@ -165,7 +167,7 @@ impl Opener {
         let key = needed(&args.api_key_file, "--api-key-file or STREAM_API_KEY_FILE")?;
         let key = Secret::read(&key).or_exit(Exit::Config)?;
         let api = Box::new(Api::new(&platform, key, dialer.clone())?);
-        Ok(Opener { source: Source::Platform { api, wish }, dialer })
+        Ok(Opener { source: Source::Platform { api, wish }, dialer, key: SessionKey::default() })
     }
 
     /// Prints the URL for another program.
@@ -214,6 +216,7 @@ impl Opener {
             output: (output, "standard output"),
             notes,
             ends_with_host: is_terminal,
+            key: SessionKey::default(),
         };
         let finished = carry(leg, side, stop).await;
         if !finished.is_whole() && std::io::stdout().is_terminal() {
@@ -262,7 +265,7 @@ impl Opener {
         };
         let expected = "expected a URL such as wss://relay.example.com/v1/stream/TOKEN";
         let address = Address::of(&url).context(expected).or_exit(Exit::DataErr)?;
-        let dialled = self.dialer.dial(&address, &[offer(SUBPROTOCOL)], Text::Messages).await;
+        let dialled = self.dialer.dial(&address, &[self.key.offer()], Text::Messages).await;
         Ok(dialled.map_err(with_remedy).or_exit(Exit::Unavailable)?.leg)
     }
 }
@@ -349,7 +352,7 @@ mod tests {
             tokio::join!(send, reader.read_to_end(&mut read)).1.unwrap();
         };
         let (input, output) = ((input, "input"), (output, "output"));
-        let side = Side { input, output, notes: None, ends_with_host: false };
+        let side = Side { input, output, notes: None, ends_with_host: false, key: SessionKey::default() };
         let (finished, ()) = tokio::join!(carry(leg, side, std::future::pending()), work);
         assert_eq!(finished.result().unwrap(), 7);
         assert_eq!(read, write);
@@ -411,7 +414,7 @@ mod tests {
         let (near, _far) = duplex(1024);
         let (input, output) = split(near);
         let (input, output) = ((input, "input"), (output, "output"));
-        let side = Side { input, output, notes: None, ends_with_host: false };
+        let side = Side { input, output, notes: None, ends_with_host: false, key: SessionKey::default() };
         let error = carry(leg, side, std::future::pending()).await.result().unwrap_err();
         let said = "connection to the relay was lost: silent: two pings went unanswered";
         assert_eq!((error.exit, error.to_string().as_str()), (Exit::Unavailable, said));

@@ -237,3 +237,36 @@ async fn whoever_saw_a_grant_takes_no_later_stream() {
     }
     assert_eq!(world.metric("stream_relay_hosts_without_secret_total").await, 0.0);
 }
+
+#[tokio::test]
+async fn local_connections_to_one_url_are_streams_of_one_session() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    let world =
+        world(&format!("{ECHO}[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\nuser = 'root'\n"), "").await;
+    serve_echo(&world);
+    let echoes = async |port: &str| {
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        let mut said = [0; 5];
+        let read = stream.read_exact(&mut said).await;
+        (stream, read.is_ok() && &said == b"hello")
+    };
+    for (target, is_several) in [("echo", true), ("cat", false)] {
+        let file = world.secret(&format!("{target}.url"), &url(&world, target, "alice").await);
+        let mut command = tokio::process::Command::new(crate::world::RELAY);
+        command.args(["open", "--listen", "127.0.0.1:0", "--url-file"]).arg(file);
+        let mut open = crate::world::Process::start(command, world.path(&format!("{target}.log")));
+        open.says("listening at 127.0.0.1:").await;
+        let said = open.said();
+        let port = said.lines().find_map(|line| line.strip_prefix("listening at 127.0.0.1:")).unwrap();
+        let (first, is_first) = echoes(port).await;
+        assert!(is_first, "{}", open.said());
+        let (second, is_second) = echoes(port).await;
+        assert_eq!(is_second, is_several, "{target}: {}", open.said());
+        // The session is over with its last stream, and so is `open`.
+        drop((first, second));
+        assert_eq!(open.ended().await, 0, "{}", open.said());
+    }
+    world.agent().says("stream=2").await;
+}
