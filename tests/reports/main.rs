@@ -17,3 +17,4 @@ mod networks;
 mod open;
 mod sessions;
 mod targets;
+mod terminals;

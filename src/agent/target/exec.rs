@@ -85,6 +85,7 @@ impl Settings for Exec {
             cwd: absolute("cwd", raw.cwd.unwrap_or_else(|| PathBuf::from("/")))?,
             user: raw.user,
             timeout: raw.timeout,
+            has_home: true,
             ..Program::new(path, vec![], raw.pty)
         };
         Ok(Exec { program, arguments, rules })

@@ -54,6 +54,9 @@ pub(super) struct Program {
     pub(super) timeout: Option<Duration>,
     /// Its complaints go to the agent's own log, not to the client: they name what is on the host.
     pub(super) is_ours: bool,
+    /// It gets `HOME`, `USER`, `LOGNAME` and `SHELL` of its user, as at any console. Not what enters a container, where
+    /// other users live.
+    pub(super) has_home: bool,
 }
 
 impl Program {
@@ -69,6 +72,7 @@ impl Program {
             user: None,
             timeout: None,
             is_ours: false,
+            has_home: false,
         }
     }
 
@@ -148,6 +152,9 @@ impl Program {
         command.env("PATH", PATH).env("LANG", "C.UTF-8");
         if self.pty {
             command.env("TERM", "xterm-256color");
+        }
+        if self.has_home {
+            command.envs(identity::variables(self.user.as_deref()));
         }
         command.envs(&self.env);
         command

@@ -188,6 +188,8 @@ impl Lines {
     fn judge(&mut self) {
         let line = std::mem::take(&mut self.line);
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        // A filter's `$` means the end of the line as it is seen.
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
         let passes = self.filter.as_ref().is_none_or(|filter| filter.passes(text));
         self.verdict = Some(passes);
         if passes {

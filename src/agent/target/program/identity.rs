@@ -1,6 +1,6 @@
 //! The user that a program runs as, where it is not the agent's own.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -9,6 +9,23 @@ use nix::libc;
 use nix::unistd::{Gid, Uid, User, fchown, getgrouplist};
 
 use crate::agent::target::opened::OpenError;
+
+/// What login(1) sets for a user, or for the agent's own; nothing for one that the host does not know.
+pub(super) fn variables(name: Option<&str>) -> Vec<(&'static str, OsString)> {
+    let found = match name {
+        Some(name) => User::from_name(name),
+        None => User::from_uid(Uid::effective()),
+    };
+    // Where users cannot be looked up now, a program that needs none of this still runs.
+    let Ok(Some(user)) = found else { return vec![] };
+    // An empty field is /bin/sh (passwd(5)).
+    let shell = match user.shell.as_os_str().is_empty() {
+        true => "/bin/sh".into(),
+        false => user.shell.into_os_string(),
+    };
+    let name = OsString::from(user.name);
+    vec![("HOME", user.dir.into_os_string()), ("USER", name.clone()), ("LOGNAME", name), ("SHELL", shell)]
+}
 
 /// A user with all groups, looked up before the fork: between fork and exec nothing may be looked up.
 pub(super) struct Identity {

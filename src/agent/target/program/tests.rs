@@ -88,9 +88,15 @@ async fn output_and_errors_come_in_order_and_then_the_status() {
 
 #[tokio::test]
 async fn the_environment_is_what_the_owner_wrote() {
-    let script = "cd .; /usr/bin/env | grep -v -e ^_= -e ^PWD= -e ^SHLVL= -e ^OLDPWD= | sort; pwd";
-    let mut opened = sh(Mode::Ro, script, "env = { A = 'b c', LANG = 'C' }\ncwd = '/usr'").await;
-    let expected = format!("A=b c\nLANG=C\nPATH={}\n/usr\n", super::PATH);
+    let script = "cd .; /usr/bin/env | grep -v -e ^_= -e ^PWD= -e ^SHLVL= -e ^OLDPWD= | LC_ALL=C sort; pwd";
+    let env = "env = { A = 'b c', LANG = 'C', SHELL = '/bin/x' }\ncwd = '/usr'";
+    let mut opened = sh(Mode::Ro, script, env).await;
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).unwrap().unwrap();
+    let (home, name) = (user.dir.display(), &user.name);
+    let expected = format!(
+        "A=b c\nHOME={home}\nLANG=C\nLOGNAME={name}\nPATH={}\nSHELL=/bin/x\nUSER={name}\n/usr\n",
+        super::PATH
+    );
     assert_eq!(everything(&mut opened.output).await, expected);
 }
 

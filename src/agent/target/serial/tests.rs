@@ -125,6 +125,6 @@ async fn what_is_no_line_is_refused() {
     // A device, and no terminal.
     let error = in_time(at("/dev/null".as_ref()).open(Mode::Rw, None)).await.err().unwrap();
     assert!(error.message.starts_with("settings of /dev/null"), "{error}");
-    let error = Target::from_table("t", "kind = 'serial'\npath = '/dev/ttyS0'\nbaud = 9601".parse().unwrap());
+    let error = Target::from_table("t", "kind = 'serial'\npath = '/dev/ttyS0'\nbaud = 49".parse().unwrap());
     assert!(error.unwrap_err().message.contains("115200"));
 }

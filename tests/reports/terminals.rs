@@ -1,0 +1,75 @@
+//! Terminals, serial lines and text: what programs and readers expect of them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use nix::pty::openpty;
+use nix::unistd::{Uid, User, ttyname, write};
+use tokio::process::Command;
+
+use crate::world::{AGENT, World};
+
+#[tokio::test]
+async fn a_serial_line_takes_any_speed_and_a_link_of_root_to_it() {
+    let mut world = World::new();
+    let pty = openpty(None, None).unwrap();
+    let by_id = world.path("usb-if00");
+    symlink(ttyname(&pty.slave).unwrap(), &by_id).unwrap();
+    let table =
+        |baud: u32| format!("[target.line]\nkind = 'serial'\npath = '{}'\nbaud = {baud}\n", by_id.display());
+    for (baud, code) in [(300, 0), (600, 0), (10_400, 0), (2_000_000, 0), (4_000_000, 0), (0, 78)] {
+        world.targets = table(baud);
+        world.write_agent_config();
+        let mut command = Command::new(AGENT);
+        command.arg("--config").arg(world.path("agent/config.toml")).arg("check-config");
+        let output = command.output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{baud}: {said}");
+        assert!(code == 0 || said.contains("between 50 and"), "{said}");
+    }
+    world.targets = table(500_000);
+    world.start().await;
+    let mut client = world.open("line").await;
+    client.send(b"hello".to_vec()).await;
+    let mut typed = [0; 5];
+    let master = pty.master.try_clone().unwrap();
+    let n = tokio::task::spawn_blocking(move || {
+        nix::unistd::read(&master, &mut typed).map(|n| typed[..n].to_vec())
+    });
+    assert!(b"hello".starts_with(&n.await.unwrap().unwrap()));
+    write(&pty.master, b"login: ").unwrap();
+    client.read_until("login: ").await;
+}
+
+#[tokio::test]
+async fn a_program_knows_the_home_of_its_user() {
+    let own = User::from_uid(Uid::effective()).unwrap().unwrap();
+    // Only root can run programs as somebody else.
+    let other = if own.uid.is_root() { User::from_name("mail").unwrap().unwrap() } else { own.clone() };
+    let mut targets = String::new();
+    for (name, user) in [("own", &own), ("other", &other)] {
+        let script = r#"cd; echo "$HOME $USER $LOGNAME $SHELL cd=$?""#;
+        let user = &user.name;
+        targets += &format!(
+            "[target.{name}]\nkind = 'exec'\nargv = ['/bin/sh', '-c', '{script}']\nuser = '{user}'\n"
+        );
+    }
+    let world = World::with(&targets).await;
+    for (name, user) in [("own", own), ("other", other)] {
+        let said = world.open(name).await.read_until("cd=").await;
+        let (home, shell) = (user.dir.display(), user.shell.display());
+        let expected = format!("{home} {name} {name} {shell}", name = user.name);
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_has_clean_lines_and_no_control_characters_of_any_kind() {
+    let mut world = World::new();
+    let log = world.path("serial.log");
+    fs::write(&log, b"Linux\r\n\r\na\rb\r\r\ncaf\xc3\xa9 \x9b31m \x9d0;t\x9c end\r\n").unwrap();
+    world.targets = format!("[target.log]\nkind = 'file'\npath = '{}'\n", log.display());
+    world.start().await;
+    let said = world.open("log").await.read_until("end\n").await;
+    assert!(said.ends_with("Linux\n\na^Mb\ncafé <9B>31m <9D>0;t<9C> end\n"), "{said:?}");
+}
