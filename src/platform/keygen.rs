@@ -5,10 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 
+use crate::daemon::exit::{Exit, ExitError, OrExit};
 use crate::protocol::host::HostId;
 use crate::protocol::issuers::SigningKey;
 use crate::protocol::name::{WHAT_A_NAME_IS, is_name};
@@ -57,8 +58,8 @@ struct Made {
 /// Makes it and prints what to do with it.
 ///
 /// # Errors
-/// When there is a file already, or it cannot be written.
-pub fn run(args: &Args, as_json: bool) -> Result<()> {
+/// When there is a file already, or it cannot be written; or a name is not one.
+pub fn run(args: &Args, as_json: bool) -> Result<(), ExitError> {
     let made = make(args)?;
     if as_json {
         println!("{}", made.json)
@@ -68,7 +69,7 @@ pub fn run(args: &Args, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-fn make(args: &Args) -> Result<Made> {
+fn make(args: &Args) -> Result<Made, ExitError> {
     match &args.what {
         What::Issuer { kid, out } => issuer(kid, out),
         What::ApiKey { name } => api_key(name),
@@ -76,19 +77,21 @@ fn make(args: &Args) -> Result<Made> {
     }
 }
 
-fn issuer(kid: &str, out: &Path) -> Result<Made> {
+fn issuer(kid: &str, out: &Path) -> Result<Made, ExitError> {
     let is_sound = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if kid.is_empty() || kid.starts_with('.') || !kid.bytes().all(is_sound) {
-        return Err(anyhow!("--kid is a file name of A-Z a-z 0-9 . _ - and does not begin with a dot"));
+        let why = "is a file name of A-Z a-z 0-9 . _ - and does not begin with a dot";
+        return Err(anyhow!("--kid {kid:?}: it {why}")).or_exit(Exit::Usage);
     }
-    let (key, pem) = SigningKey::generate(kid).map_err(|why| anyhow!(why))?;
+    let (key, pem) = SigningKey::generate(kid).map_err(|why| anyhow!(why)).or_exit(Exit::Software)?;
     let (private, public) = (out.join(format!("{kid}.pem")), out.join(format!("{kid}.pub")));
     // Asked before anything is written, so that half a pair is not left beside somebody's other half.
     if let Some(taken) = [&private, &public].into_iter().find(|path| path.symlink_metadata().is_ok()) {
-        bail!("{} is there already: choose another --kid or --out, or move it away", taken.display());
+        let why = "is there already: choose another --kid or --out, or move it away";
+        return Err(anyhow!("{} {why}", taken.display())).or_exit(Exit::Usage);
     }
-    write_new(&private, &pem, 0o600)?;
-    write_new(&public, &key.public_pem(), 0o644)?;
+    write_new(&private, &pem, 0o600).or_exit(Exit::IoErr)?;
+    write_new(&public, &key.public_pem(), 0o644).or_exit(Exit::IoErr)?;
     let (private, public) = (private.display(), public.display());
     Ok(Made {
         text: format!(
@@ -100,11 +103,11 @@ fn issuer(kid: &str, out: &Path) -> Result<Made> {
 }
 
 /// A key that speaks for this name only, and the lines that say so.
-fn api_key(name: &str) -> Result<Made> {
+fn api_key(name: &str) -> Result<Made, ExitError> {
     if !is_name(name) {
-        bail!("--name is not {WHAT_A_NAME_IS}");
+        return Err(anyhow!("--name {name:?} is not {WHAT_A_NAME_IS}")).or_exit(Exit::Usage);
     }
-    let secret = format!("{PREFIX}{}", Token::generate()?.reveal());
+    let secret = format!("{PREFIX}{}", Token::generate().or_exit(Exit::Software)?.reveal());
     let hash = TokenHash::of(secret.as_bytes());
     let quoted = toml::Value::from(name);
     Ok(Made {
@@ -116,8 +119,8 @@ fn api_key(name: &str) -> Result<Made> {
     })
 }
 
-fn relay_key(host: &HostId) -> Result<Made> {
-    let secret = Token::generate()?;
+fn relay_key(host: &HostId) -> Result<Made, ExitError> {
+    let secret = Token::generate().or_exit(Exit::Software)?;
     let (hash, secret) = (secret.hash(), secret.reveal());
     Ok(Made {
         text: format!(
@@ -150,8 +153,8 @@ mod tests {
         args: Args,
     }
 
-    fn keygen(line: &[&str]) -> Result<Made> {
-        make(&Line::try_parse_from([&["keygen"], line].concat())?.args)
+    fn keygen(line: &[&str]) -> Result<Made, ExitError> {
+        make(&Line::try_parse_from([&["keygen"], line].concat()).or_exit(Exit::Usage)?.args)
     }
 
     #[test]
@@ -179,9 +182,11 @@ mod tests {
 
     #[test]
     fn a_name_that_leads_elsewhere_is_refused() {
+        let exit = |line: &[&str]| keygen(line).err().map(|error| error.exit);
         for kid in ["", "../k", "a/b", ".hidden", "a b"] {
-            assert!(keygen(&["issuer", "--kid", kid, "--out", "/nowhere"]).is_err(), "{kid}");
+            assert_eq!(exit(&["issuer", "--kid", kid, "--out", "/nowhere"]), Some(Exit::Usage), "{kid}");
         }
+        assert_eq!(exit(&["issuer", "--kid", "k", "--out", "/nowhere"]), Some(Exit::IoErr));
         assert!(keygen(&["relay-key", "--host", "a.b"]).is_err());
         assert!(keygen(&["api-key", "--name", "a\u{202e}b"]).is_err());
     }

@@ -9,6 +9,7 @@ mod world;
 
 mod bus;
 mod ends;
+mod first;
 mod fleet;
 mod intake;
 mod keys;

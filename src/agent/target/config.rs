@@ -13,6 +13,7 @@ use serde::{Deserialize, forward_to_deserialize_any};
 use super::Target;
 use super::all::Kind;
 use super::kind::{Connections, Settings};
+use crate::daemon::config::instead;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
 
@@ -85,6 +86,10 @@ impl Target {
     /// The first thing that is wrong, with its key.
     pub fn from_table(name: &str, mut table: toml::Table) -> Result<Target, TargetConfigError> {
         check_name(name)?;
+        if !table.contains_key("kind") {
+            let message = format!("missing key `kind`, which is one of: {}", Kind::NAMES.join(", "));
+            return Err(TargetConfigError::whole(message));
+        }
         let common: Common = parse(take(&mut table, keys::<Common>()))?;
         let (kind, limits) = Kind::from_table(&common.kind, table).ok_or_else(|| {
             let known = Kind::NAMES;
@@ -233,8 +238,10 @@ fn take(table: &mut toml::Table, keys: &[&str]) -> toml::Table {
 fn parse<T: DeserializeOwned>(table: toml::Table) -> Result<T, TargetConfigError> {
     let mut key = None;
     let entries = Entries { left: table.into_iter(), value: None, key: &mut key };
-    T::deserialize(MapAccessDeserializer::new(entries))
-        .map_err(|error| TargetConfigError { key, message: error.message().to_owned() })
+    T::deserialize(MapAccessDeserializer::new(entries)).map_err(|error| TargetConfigError {
+        key,
+        message: format!("{}{}", error.message(), instead(error.message())),
+    })
 }
 
 /// The entries of a table, which tell the key of the one that was read last: where reading failed.
@@ -394,7 +401,9 @@ mod tests {
         let cases = [
             ("kind = 'tcp'\naddress = 5", "address", "integer"),
             ("kind = 'tcp'", "", "missing field `address`"),
-            ("path = '/x'", "", "missing field `kind`"),
+            ("path = '/x'", "", "missing key `kind`, which is one of: "),
+            ("kind = 'file'\npaths = '/x'", "paths", "write [\"/x\"]"),
+            ("kind = 'file'\npath = '/x'\nopen_timeout = 5", "open_timeout", "such as \"10s\""),
             ("kind = 'file'\npath = 'x'", "path", "absolute"),
             ("kind = 'file'\npath = '/x/'", "path", "name a file"),
             ("kind = 'file'\npath = '/x'\nmodes = ['rw']", "modes", "kind file cannot"),

@@ -21,12 +21,12 @@ const REMEDY: &str = "stream-agent targets --systemd-dropin | install -D -m 644 
 /// Compares the unit, with its drop-ins, with what the targets need, and looks whether its user may read the
 /// configuration and what it names.
 pub fn test(report: &mut Report, file: &Path, loaded: &Loaded, targets: &[Target]) {
+    let Some(text) = unit::text() else {
+        return report.skip(STEP, Some(UNIT), "systemd does not run here, or no such unit is installed");
+    };
     if !unit::runs_with(file) {
         return report.skip(STEP, Some(UNIT), "the service runs with another configuration");
     }
-    let Some(text) = unit::text() else {
-        return report.skip(STEP, Some(UNIT), "systemd does not run here, or knows no such unit");
-    };
     for closed in unit::unreadable(file, loaded) {
         report.fail(STEP, Some(UNIT), Exit::NoPerm, closed.to_string(), &closed.remedy());
     }

@@ -62,7 +62,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, ExitError> {
         },
         Command::CheckConfig { systemd_dropin: true, .. } => serve::drop_in(&arguments.config).map(|()| done),
         Command::CheckConfig { .. } => serve::check_config(&arguments.config, arguments.json).map(|()| done),
-        Command::Keygen(args) => Ok(keygen::run(&args, arguments.json).map(|()| done)?),
+        Command::Keygen(args) => keygen::run(&args, arguments.json).map(|()| done),
         Command::Grant(Grant::Inspect(args)) => {
             let is_valid = inspect::run(&args, arguments.json).or_exit(Exit::DataErr)?;
             Ok(if is_valid { done } else { Exit::DataErr.into() })

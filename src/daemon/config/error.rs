@@ -82,9 +82,21 @@ impl Trouble {
         } else {
             find(table, &mut path, |value| is_refused_by(message, value));
             let key = if path.is_empty() { String::new() } else { format!("`{}`: ", origin::dotted(&path)) };
-            format!("{key}{message}")
+            format!("{key}{message}{}", instead(message))
         };
         Trouble { path, message }
+    }
+}
+
+/// What to write, where serde names only the type that it wants.
+pub fn instead(message: &str) -> String {
+    let text = message.strip_prefix("invalid type: string ");
+    if let Some(text) = text.and_then(|rest| rest.strip_suffix(", expected a sequence")) {
+        format!(": write [{text}]")
+    } else if message.ends_with(", expected a duration") {
+        ", such as \"10s\" or \"5m\"".into()
+    } else {
+        String::new()
     }
 }
 

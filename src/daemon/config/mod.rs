@@ -12,7 +12,7 @@ use std::{fs, io};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-pub use error::ConfigError;
+pub use error::{ConfigError, instead};
 pub use origin::Origin;
 
 use error::Trouble;
@@ -112,8 +112,7 @@ impl Loaded {
     }
 
     fn add(&mut self, file: &Path, once: &[&[&str]]) -> Result<(), ConfigError> {
-        let text = fs::read_to_string(file)
-            .map_err(|err| ConfigError::new(file, None, format!("cannot read: {err}")))?;
+        let text = read_text(file)?;
         let syntax = |err: toml::de::Error| {
             let line = err.span().map(|span| origin::line(&text, span.start));
             ConfigError::new(file, line, format!("not TOML: {}", err.message()))
@@ -136,6 +135,21 @@ impl Loaded {
         self.files.push(file.to_owned());
         Ok(())
     }
+}
+
+/// The text of a file, or why it is none.
+fn read_text(file: &Path) -> Result<String, ConfigError> {
+    let bytes = fs::read(file).map_err(|err| {
+        let is_missing = err.kind() == io::ErrorKind::NotFound;
+        let hint = if is_missing { "; --print-default-config prints a file to begin with" } else { "" };
+        ConfigError::new(file, None, format!("cannot read: {err}{hint}"))
+    })?;
+    String::from_utf8(bytes).map_err(|err| {
+        let (at, bytes) = (err.utf8_error().valid_up_to(), err.as_bytes());
+        let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let byte = bytes[at];
+        ConfigError::new(file, Some(line), format!("not UTF-8: byte 0x{byte:02x}; save the file as UTF-8"))
+    })
 }
 
 /// The `*.toml` files of a directory in lexical order; none when there is no such directory.
@@ -364,7 +378,11 @@ mod tests {
             ),
             (
                 "host = 'a'\n[relay]\nwait = 'long'\n",
-                "main.toml:3: `relay.wait`: invalid value: string \"long\", expected a duration",
+                "main.toml:3: `relay.wait`: invalid value: string \"long\", expected a duration, such as \"10s\" or \"5m\"",
+            ),
+            (
+                "host = 'a'\nrelay.allow = 'b'\n",
+                "main.toml:2: `relay.allow`: invalid type: string \"b\", expected a sequence: write [\"b\"]",
             ),
             ("host = 'a'\n[target.t]\nkind = 'log'\n", "main.toml:2: missing key `target.t.path`"),
         ] {
@@ -388,6 +406,9 @@ mod tests {
         assert!(refusal.starts_with("config.d/x.toml:3: not TOML: "), "{refusal}");
         let refusal = Folder::with(&[("main.toml", "a = 1\na = 2\n")]).refusal();
         assert_eq!(refusal, "main.toml:2: not TOML: duplicate key");
+        let folder = Folder::with(&[("main.toml", "")]);
+        fs::write(folder.0.path().join("main.toml"), b"host = 'a'\nx = '\xfc'\n").unwrap();
+        assert_eq!(folder.refusal(), "main.toml:2: not UTF-8: byte 0xfc; save the file as UTF-8");
     }
 
     #[test]
@@ -407,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_missing_directory_is_empty_but_a_missing_or_unreadable_file_is_an_error() {
-        assert!(Folder::with(&[]).refusal().starts_with("main.toml: cannot read: "));
+        assert!(Folder::with(&[]).refusal().ends_with("prints a file to begin with"));
         let folder = Folder::with(&[("main.toml", "host = 'a'\n"), ("config.d", "a file")]);
         assert!(folder.refusal().starts_with("config.d: cannot read directory: "));
         let folder = Folder::with(&[("main.toml", "host = 'a'\n"), ("config.d/x.toml", "")]);
