@@ -2,6 +2,7 @@
 //! metrics, certificates. Knows only the words of [`crate::protocol`].
 
 pub mod audit;
+pub mod certificate;
 pub mod config;
 pub mod credential;
 pub mod descriptors;

@@ -204,6 +204,14 @@ impl Nats {
         options.connect(self.servers.configured()).await.context("NATS")
     }
 
+    /// Reads the files of login and trust as [`connect`](Nats::connect) does, and connects to nobody.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn look_into_files(&self) -> Result<()> {
+        self.options().map(drop)
+    }
+
     /// The servers, for people.
     pub fn describe(&self) -> String {
         self.servers.to_string()

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use rustls::crypto::{CryptoProvider, ring};
@@ -12,6 +13,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use super::certificate::{self, Chain};
 use super::secret::Secret;
 
 /// The one protocol we speak inside TLS: websockets over HTTP/2 are another story.
@@ -120,6 +122,11 @@ impl ReloadingServer {
     /// One configuration for the server's whole life: handshakes after a reload show the new pair.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.clone()
+    }
+
+    /// The chain that handshakes show now, for people.
+    pub fn chain(&self, now: SystemTime) -> Chain {
+        certificate::chain(&self.current.0.read().unwrap_or_else(PoisonError::into_inner).cert, now)
     }
 
     /// Reads both files again.

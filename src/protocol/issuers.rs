@@ -64,6 +64,11 @@ impl Issuers {
         self.keys.is_empty()
     }
 
+    /// Whether what `key` signs is verified here.
+    pub fn has(&self, key: &SigningKey) -> bool {
+        self.keys.get(key.kid()) == Some(&key.public())
+    }
+
     /// The `kid`s, sorted.
     pub fn kids(&self) -> Vec<&str> {
         let mut kids: Vec<&str> = self.keys.keys().map(String::as_str).collect();

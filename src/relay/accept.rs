@@ -27,8 +27,11 @@ use super::metrics::Cut;
 use super::places::{Place, Places, Room};
 use super::{admin, peer, routes};
 
-/// The largest head of a request, in bytes: hyper's smallest buffer.
-const MAX_HEAD: usize = 8 * 1024;
+/// The largest head of a request, in bytes: browsers bring every cookie of the site.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// The most header lines of a request.
+const MAX_LINES: usize = 200;
 
 /// The pause after an accept that failed: running out of descriptors must not make us spin.
 const COOL_DOWN: Duration = Duration::from_millis(100);
@@ -179,11 +182,18 @@ async fn http(relay: Arc<Relay>, socket: Socket, from: IpAddr, purpose: Purpose,
         .timer(TokioTimer::new())
         .header_read_timeout(head)
         .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_LINES)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     tokio::select! {
         served = served => if let Err(error) = served {
             debug!("connection from {from}: {error}");
+            if error.is_parse_too_large() {
+                relay.metrics.heads_too_large.inc();
+                if relay.faults.admits("head") {
+                    warn!("a request from {from} was refused (431): its head, with all cookies, is over {} KiB or {MAX_LINES} lines", MAX_HEAD / 1024);
+                }
+            }
         },
         () = passed(until) => {
             relay.metrics.cut(Cut::Slow);

@@ -65,7 +65,7 @@ pub fn knock(
                 return answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no randomness");
             };
             if !relay.rendezvous.is_client(&token.hash(), &visitor) {
-                set_cookie(&mut response, &token, &visitor.next, relay.is_https());
+                set_cookie(&mut response, relay, &token, &visitor.next);
             }
             Ok((token.hash(), visitor))
         }
@@ -323,13 +323,16 @@ fn visitor(
     })
 }
 
-fn set_cookie(response: &mut Answer, token: &Token, key: &Token, secure: bool) {
+fn set_cookie(response: &mut Answer, relay: &Relay, token: &Token, key: &Token) {
     // A page of another site may hold the websocket: with TLS the cookie must go cross-site, and browsers that keep
     // such cookies at all keep them apart for each site.
-    let site = if secure { "; SameSite=None; Secure; Partitioned" } else { "; SameSite=Lax" };
-    let cookie = format!("{}={}; Path={STREAM_PATH}; HttpOnly{site}", cookie_name(token), key.reveal());
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
+    let site = if relay.is_https() { "; SameSite=None; Secure; Partitioned" } else { "; SameSite=Lax" };
+    for prefix in relay.settings().prefixes() {
+        let cookie =
+            format!("{}={}; Path={prefix}{STREAM_PATH}; HttpOnly{site}", cookie_name(token), key.reveal());
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The relay's configuration: what is written ([`Raw`]) and what was checked ([`Settings`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -192,6 +192,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What stands before the paths of the wire contract where browsers are: a proxy may serve the relay below a path.
+    pub fn prefixes(&self) -> BTreeSet<String> {
+        let path = |url: &String| Address::of(url).map(|own| own.path().trim_end_matches('/').to_owned());
+        self.public_urls.iter().filter_map(|url| path(url).ok()).collect()
+    }
+
     /// Whether `url` is one of this relay's own, however it is spelt.
     pub fn is_named(&self, url: &str) -> bool {
         let leads_here = |named: &Address, own: &str| Address::of(own).is_ok_and(|own| own.leads_to(named));

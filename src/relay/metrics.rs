@@ -10,6 +10,10 @@ pub struct RelayMetrics {
     pub connections: Gauge,
     /// TLS handshakes that failed or were too slow.
     pub tls_failures: Counter,
+    /// When the certificate ends, in seconds since 1970; 0 without TLS.
+    pub certificate_ends: Gauge,
+    /// Request heads that were larger than allowed.
+    pub heads_too_large: Counter,
     /// Accepts that failed, such as for want of file descriptors.
     pub accept_failures: Counter,
     /// Hosts that are parked.
@@ -91,6 +95,16 @@ impl RelayMetrics {
             ours.records_suppressed.clone(),
         );
         registry.register("tls_failures", "TLS handshakes that failed", ours.tls_failures.clone());
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the relay's certificate ends, in seconds since 1970; 0 without TLS",
+            ours.certificate_ends.clone(),
+        );
+        registry.register(
+            "heads_too_large",
+            "Requests that were refused because their head is too large (431)",
+            ours.heads_too_large.clone(),
+        );
         registry.register(
             "accept_failures",
             "Connections that could not be accepted",

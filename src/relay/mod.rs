@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use ipnet::IpNet;
@@ -93,6 +93,7 @@ impl Relay {
             Some((certificate, key)) => Some(ReloadingServer::new(certificate, key)?),
         };
         let ours = RelayMetrics::register(&mut metrics);
+        look_at_certificate(&ours, tls.as_ref());
         let suppressed = || ours.records_suppressed.clone();
         Ok(Arc::new(Relay {
             places: Places::new(room(settings.room), ours.connections.clone()),
@@ -172,6 +173,7 @@ impl Relay {
     pub fn reload(&self, settings: Settings) -> Result<bool> {
         if let Some(tls) = &self.tls {
             tls.reload()?;
+            look_at_certificate(&self.metrics, Some(tls));
         }
         let needs_restart = settings.needs_restart_after(&self.settings());
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
@@ -273,6 +275,17 @@ fn room(room: Room) -> Room {
 }
 
 /// Where a listener is from, for the log.
+/// Counts the days of the certificate, and says when few are left.
+fn look_at_certificate(metrics: &RelayMetrics, tls: Option<&ReloadingServer>) {
+    let now = SystemTime::now();
+    let Some(chain) = tls.map(|tls| tls.chain(now)) else { return };
+    let ends = chain.ends.and_then(|ends| ends.duration_since(UNIX_EPOCH).ok());
+    metrics.certificate_ends.set(ends.map_or(0, |ends| i64::try_from(ends.as_secs()).unwrap_or(i64::MAX)));
+    if let Some(remark) = chain.remark(now) {
+        warn!("the certificate in tls.cert_file {remark}");
+    }
+}
+
 fn origin(listener: &Listener) -> String {
     listener.name().map(|name| format!(", a socket of systemd ({name})")).unwrap_or_default()
 }

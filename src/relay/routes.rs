@@ -32,6 +32,9 @@ pub trait Api: Send + Sync {
     fn ready(&self) -> Result<(), String>;
 }
 
+/// What load balancers ask, without a token: 200, or 503 while the relay drains.
+const HEALTH_PATH: &str = "/healthz";
+
 /// Where the platform's API begins.
 pub const API_PATH: &str = "/api/";
 
@@ -67,6 +70,12 @@ async fn route(relay: Arc<Relay>, request: Request<Incoming>, from: IpAddr, plac
     }
     if path.starts_with(STREAM_PATH) || path == STREAM_PATH.trim_end_matches('/') {
         return client::knock(&relay, request, peer, place);
+    }
+    if path == HEALTH_PATH {
+        return match relay.stopping.is_cancelled() {
+            false => answer::body(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
+            true => answer::error(StatusCode::SERVICE_UNAVAILABLE, "stopping", "relay is restarting"),
+        };
     }
     match &relay.api {
         Some(api) if path.starts_with(API_PATH) => place.keep(api.clone().answer(request, address)).await,

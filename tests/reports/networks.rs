@@ -129,3 +129,80 @@ async fn test_dial_sees_a_proxy_that_breaks_websockets() {
         assert!(!world.relay().said().contains("stream refused"), "{}", world.relay().said());
     }
 }
+
+#[tokio::test]
+async fn check_config_finds_what_serve_would_end_with() {
+    let mut world = World::new();
+    for (name, text) in [("relay/tls.crt", "no certificate\n"), ("relay/tls.key", "no key\n")] {
+        world.secret(name, text);
+    }
+    world.tls = true;
+    world.write_relay_config();
+    let (is_fine, said) = check(&world, RELAY).await;
+    assert!(!is_fine && said.contains("no certificate in "), "{said}");
+
+    let ended = |days: &str| {
+        let (key, certificate) = (world.path("relay/tls.key"), world.path("relay/tls.crt"));
+        let args = [
+            "req",
+            "-x509",
+            "-nodes",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-subj",
+            "/CN=x",
+            "-days",
+            days,
+        ];
+        let paths = ["-keyout", key.to_str().unwrap(), "-out", certificate.to_str().unwrap()];
+        world.run("openssl", &[&args[..], &paths[..]].concat());
+    };
+    ended("3");
+    let (is_fine, said) = check(&world, RELAY).await;
+    assert!(is_fine && said.contains("remark: the certificate in tls.cert_file ends in 2 days"), "{said}");
+    ended("300");
+    let (is_fine, said) = check(&world, RELAY).await;
+    assert!(is_fine && !said.contains("remark"), "{said}");
+
+    world.secret("nkey", "garbage");
+    world.agent_config = format!("[nats]\nservers = ['{}']\nnkey_seed_file = 'DIR/nkey'\n", world.nats_url());
+    world.write_agent_config();
+    let (is_fine, said) = check(&world, AGENT).await;
+    assert!(!is_fine && said.contains("nkey"), "{said}");
+    world.agent_config.clear();
+    world.targets = "[target.x]\nkind = 'exec'\nargv = ['/no/such/program']\nuser = 'root'\n".into();
+    world.write_agent_config();
+    let (is_fine, said) = check(&world, AGENT).await;
+    assert!(is_fine && said.contains("remark: target x: ") && said.contains("/no/such/program"), "{said}");
+}
+
+#[tokio::test]
+async fn a_browser_brings_its_cookies_and_a_program_no_origin() {
+    let mut world = World::new();
+    world.targets = CAT.into();
+    world.platform_config = "origins = ['https://app.example.com']\n".into();
+    world.start().await;
+    let url = world.url("cat").await;
+    let cookies = format!("sso={}", "a".repeat(20_000));
+    let mut client = Client::connect_with(&url, &[], &[("cookie", &cookies)]).await;
+    client.send("x").await;
+    client.read(1).await;
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", &format!("{}/healthz", world.platform_url())]);
+    assert_eq!(curl.output().await.unwrap().stdout, b"200");
+    let mut curl = Command::new("curl");
+    curl.args([
+        "-s",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-H",
+        &format!("Cookie: a={}", "a".repeat(50_000)),
+        &world.platform_url(),
+    ]);
+    assert_eq!(curl.output().await.unwrap().stdout, b"431");
+    world.metric_is("stream_relay_heads_too_large_total", 1.0).await;
+}

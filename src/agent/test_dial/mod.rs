@@ -10,7 +10,6 @@ use super::config::{self, Auth, Settings};
 use super::target::Target;
 
 mod bus;
-mod certificate;
 mod client;
 mod relay;
 mod report;

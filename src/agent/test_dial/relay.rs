@@ -12,13 +12,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::daemon::certificate::{self, CARE_DAYS};
 use crate::daemon::exit::Exit;
 use crate::link::connect::{self, connect as connect_to};
 use crate::link::dial::{Address, Dialer};
 use crate::link::socket::Socket;
 use crate::protocol::headers::{HOST_PATH, TEST};
 
-use super::certificate::{self, CARE_DAYS};
 use super::client;
 use super::report::Report;
 

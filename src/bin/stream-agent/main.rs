@@ -99,26 +99,41 @@ fn is_configured(file: &Path) -> ExitCode {
     Exit::Failure.into()
 }
 
+/// What the owner should know of a configuration that is accepted all the same.
+fn remarks(settings: &Settings) -> Result<Vec<String>, ExitError> {
+    let mut remarks = Vec::from_iter(settings.nats.remark());
+    let runtime = runtime()?;
+    // Only programs: all other targets may well come later, or notice that somebody looks.
+    for target in settings.targets.iter().filter(|target| target.kind_name() == "exec") {
+        if let Err(error) = runtime.block_on(target.probe()) {
+            remarks.push(format!("target {}: {}", target.name, error.message));
+        }
+    }
+    Ok(remarks)
+}
+
 fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
     let checked = load(file, unit::runs_as_root(file)).or_exit(Exit::Config).and_then(
         |(loaded, settings): (Loaded, Settings)| {
+            let files = settings.nats.look_into_files();
+            files.map_err(|error| loaded.error_at(&["nats"], format!("{error:#}"))).or_exit(Exit::Config)?;
             unit::check(file, &loaded)?;
-            Ok((loaded, settings))
+            let remarks = remarks(&settings)?;
+            Ok((loaded, settings, remarks))
         },
     );
     if as_json {
         let result = match &checked {
-            Ok((loaded, settings)) => json!({
-                "ok": true, "files": loaded.files(), "origins": loaded.origins(),
-                "remarks": Vec::from_iter(settings.nats.remark()),
+            Ok((loaded, _, remarks)) => json!({
+                "ok": true, "files": loaded.files(), "origins": loaded.origins(), "remarks": remarks,
             }),
             Err(error) => json!({ "ok": false, "error": error.to_string() }),
         };
         println!("{result:#}");
     }
-    let (loaded, settings) = checked?;
+    let (loaded, settings, remarks) = checked?;
     if !as_json {
-        if let Some(remark) = settings.nats.remark() {
+        for remark in remarks {
             eprintln!("remark: {remark}");
         }
         for file in loaded.files() {

@@ -4,16 +4,19 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use hyper::Request;
 use hyper::body::Incoming;
 use serde_json::json;
+use stream::daemon::certificate::Chain;
 use stream::daemon::config::{ConfigError, Loaded};
 use stream::daemon::exit::{Exit, ExitError, OrExit};
 use stream::daemon::lifecycle::Lifecycle;
 use stream::daemon::metrics::Metrics;
 use stream::daemon::passed::Passed;
+use stream::daemon::tls::ReloadingServer;
 use stream::daemon::{logging, memory, notify, passed, unit};
 use stream::platform::{self, Platform};
 use stream::relay::answer::Answer;
@@ -32,9 +35,36 @@ struct Checked {
 }
 
 impl Checked {
+    /// Looks into the files that the relay would end with when it starts.
+    fn look_into_files(&self) -> Result<Option<Chain>, ConfigError> {
+        if let Some(platform) = &self.platform {
+            let files = platform.nats.look_into_files();
+            files.map_err(|error| self.loaded.error_at(&["platform", "nats"], format!("{error:#}")))?;
+        }
+        let Some((certificate, key)) = &self.relay.tls else { return Ok(None) };
+        let server = ReloadingServer::new(certificate, key);
+        let server = server.map_err(|error| self.loaded.error_at(&["tls"], format!("{error:#}")))?;
+        Ok(Some(server.chain(SystemTime::now())))
+    }
+
     /// What the owner should know of a configuration that is accepted all the same.
-    fn remarks(&self) -> Vec<String> {
-        self.platform.as_ref().map(platform::config::Settings::remarks).unwrap_or_default()
+    fn remarks(&self, chain: Option<&Chain>) -> Vec<String> {
+        let mut remarks: Vec<String> =
+            self.platform.as_ref().map(platform::config::Settings::remarks).unwrap_or_default();
+        remarks.extend(
+            chain
+                .and_then(|chain| chain.remark(SystemTime::now()))
+                .map(|why| format!("the certificate in tls.cert_file {why}")),
+        );
+        if let (Auth::Signed { issuers, .. }, Some(platform)) = (&self.relay.auth, &self.platform)
+            && !issuers.has(&platform.signing_key)
+        {
+            let kid = platform.signing_key.kid();
+            remarks.push(format!(
+                "the platform signs with the key {kid}, and this relay does not know it: every host is refused until {kid}.pub is in auth.issuers_dir"
+            ));
+        }
+        remarks
     }
 }
 
@@ -65,24 +95,23 @@ pub fn first_steps(file: &Path) -> Option<String> {
 /// `stream-relay check-config`.
 pub fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
     let checked = load(file).and_then(|checked| {
+        let chain = checked.look_into_files().or_exit(Exit::Config)?;
         unit::check(file, &checked.loaded)?;
-        Ok(checked)
+        let remarks = checked.remarks(chain.as_ref());
+        Ok((checked, remarks))
     });
     if as_json {
         let result = match &checked {
-            Ok(checked) => {
-                let loaded = &checked.loaded;
-                json!({
-                    "ok": true, "files": loaded.files(), "origins": loaded.origins(), "remarks": checked.remarks(),
-                })
+            Ok((Checked { loaded, .. }, remarks)) => {
+                json!({ "ok": true, "files": loaded.files(), "origins": loaded.origins(), "remarks": remarks })
             }
             Err(error) => json!({ "ok": false, "error": error.to_string() }),
         };
         println!("{result:#}");
     }
-    let checked = checked?;
+    let (checked, remarks) = checked?;
     if !as_json {
-        for remark in checked.remarks() {
+        for remark in remarks {
             eprintln!("remark: {remark}");
         }
         let Checked { loaded, relay, platform } = checked;

@@ -143,7 +143,8 @@ impl<H> Session<H> {
     pub(super) fn admits(&self, visitor: &Visitor) -> Result<(), CloseFrame> {
         let origins = &self.admission.origins;
         let allowed = |origin: &WebOrigin| origins.contains(origin);
-        if !origins.is_empty() && !visitor.origin.as_ref().is_some_and(allowed) {
+        // Only browsers send one, and only pages in browsers can be made to connect by others.
+        if !origins.is_empty() && !visitor.origin.as_ref().is_none_or(allowed) {
             return Err(End::NotAllowed.into());
         }
         if self.left() == 0 {

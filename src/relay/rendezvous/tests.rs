@@ -204,12 +204,14 @@ async fn only_those_are_counted_who_wait_for_nobody_that_is_known() {
 #[tokio::test]
 async fn origins_are_held() {
     let place = place();
-    let admission = Admission { origins: vec![WebOrigin::received("https://a")], ..admission("a", 1) };
-    let _parked = place.park(admission, Secret::Unknown).unwrap();
+    let of_a = Admission { origins: vec![WebOrigin::received("https://a")], ..admission("a", 1) };
+    let _parked = place.park(of_a, Secret::Unknown).unwrap();
     let with = |origin: Option<&str>| Visitor { origin: origin.map(WebOrigin::received), ..visitor(1) };
-    assert_eq!(claim(&place, "a", with(None)).err(), Some(End::NotAllowed));
     assert_eq!(claim(&place, "a", with(Some("https://b"))).err(), Some(End::NotAllowed));
     assert!(claim(&place, "a", with(Some("https://a"))).is_ok());
+    let admission = Admission { origins: vec![WebOrigin::received("https://a")], ..admission("b", 1) };
+    let _parked = place.park(admission, Secret::Unknown).unwrap();
+    assert!(claim(&place, "b", with(None)).is_ok(), "a program that is no browser");
 }
 
 #[tokio::test]

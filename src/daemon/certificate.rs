@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use humantime_serde::re::humantime::parse_rfc3339;
+use humantime_serde::re::humantime::{format_rfc3339_seconds, parse_rfc3339};
 use rustls::pki_types::CertificateDer;
 
 /// Days before the end from which a certificate is worth a word.
@@ -15,8 +15,27 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub struct Chain {
     /// Subjects from the server's own upwards, with the issuer of the last.
     pub names: String,
-    /// Days until the first of them ends; 0 is today or before.
+    /// When the first of them ends.
+    pub ends: Option<SystemTime>,
+    /// Days until then; 0 is today or before.
     pub days_left: Option<u64>,
+}
+
+impl Chain {
+    /// What its owner should know: that it has ended, or soon will.
+    pub fn remark(&self, now: SystemTime) -> Option<String> {
+        let ends = self.ends?;
+        match (now > ends, self.days_left?) {
+            (true, _) => {
+                Some(format!("expired on {}: no client trusts it, renew it", format_rfc3339_seconds(ends)))
+            }
+            (false, days) if days < CARE_DAYS => Some(format!(
+                "ends in {days} days, on {}: see that it is renewed",
+                format_rfc3339_seconds(ends)
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// Reads what a server showed. What cannot be parsed is named so.
@@ -34,10 +53,9 @@ pub fn chain(shown: &[CertificateDer<'_>], now: SystemTime) -> Chain {
     {
         names.push(last.issuer.clone());
     }
-    let left = |certificate: &Certificate| {
-        certificate.ends.duration_since(now).unwrap_or_default().as_secs() / DAY.as_secs()
-    };
-    Chain { names: names.join(" <- "), days_left: parsed.iter().flatten().map(left).min() }
+    let ends = parsed.iter().flatten().map(|certificate| certificate.ends).min();
+    let left = |ends: SystemTime| ends.duration_since(now).unwrap_or_default().as_secs() / DAY.as_secs();
+    Chain { names: names.join(" <- "), ends, days_left: ends.map(left) }
 }
 
 struct Certificate {
