@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tracing::debug;
 
+use super::super::log::Unblocked;
 use super::super::opened::{Ask, Asked, Input, OpenError, Opened, Opening, Output, Process, Window, cannot};
 use super::ending::Ending;
 use super::engine::Api;
@@ -36,6 +37,8 @@ pub(super) async fn attach(api: Api, found: Found, opening: Opening) -> Result<O
     let (stream, early) = api.upgrade(&path, None).await.map_err(|error| api.engine.explained(error))?;
     let hears = if listens { Hears::Bytes } else { Hears::Nothing };
     let (output, input) = split(stream, early, hears, found.has_tty);
+    // Docker lets the container's own writes wait for the slowest that is attached.
+    let output = if is_rw { output } else { Box::new(Unblocked::new(output).with_words()) };
     let (status, process) = watch::channel(None);
     // Its terminal belongs to all that look at it; only who types may say how large it is.
     let asked = match found.has_tty && is_rw {

@@ -65,6 +65,39 @@ impl Unblocked {
     }
 }
 
+impl Unblocked {
+    /// For what is not a log: what is missing is said between the bytes, as on a terminal.
+    pub(in crate::agent::target) fn with_words(self) -> WithWords {
+        WithWords { inner: self, words: vec![] }
+    }
+}
+
+/// See [`Unblocked::with_words`].
+pub(in crate::agent::target) struct WithWords {
+    inner: Unblocked,
+    words: Vec<u8>,
+}
+
+impl AsyncRead for WithWords {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.words.is_empty() {
+            match ready!(Pin::new(&mut this.inner).poll_read(cx, buf)) {
+                Err(error) => this.words = format!("\r\n[{}]\r\n", Aside::of(error)?).into_bytes(),
+                Ok(()) => return Poll::Ready(Ok(())),
+            }
+        }
+        let n = this.words.len().min(buf.remaining());
+        buf.put_slice(&this.words[..n]);
+        this.words.drain(..n);
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// Until the source ends, or the viewer has left.
 async fn read_on(
     mut source: impl AsyncRead + Send + Unpin,
@@ -139,5 +172,31 @@ impl AsyncRead for Unblocked {
         buf.put_slice(&left[..n]);
         this.given += n;
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::agent::target::testing::in_time;
+
+    #[tokio::test]
+    async fn what_a_stalled_viewer_misses_is_said_between_the_bytes() {
+        let (mut writer, reader) = duplex(CHUNK);
+        let mut seen = Unblocked::new(reader).with_words();
+        let total = 3 * ROOM;
+        in_time(writer.write_all(&vec![b'x'; total])).await.unwrap();
+        drop(writer);
+        let mut said = String::new();
+        in_time(seen.read_to_string(&mut said)).await.unwrap();
+        let missed: usize = said
+            .split("\r\n[")
+            .skip(1)
+            .map(|words| words.split(' ').next().unwrap().parse::<usize>().unwrap())
+            .sum();
+        assert!(missed > 0);
+        assert_eq!(said.matches('x').count() + missed, total);
     }
 }
