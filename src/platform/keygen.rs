@@ -80,8 +80,8 @@ fn make(args: &Args) -> Result<Made, ExitError> {
 fn issuer(kid: &str, out: &Path) -> Result<Made, ExitError> {
     let is_sound = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if kid.is_empty() || kid.starts_with('.') || !kid.bytes().all(is_sound) {
-        let why = "is a file name of A-Z a-z 0-9 . _ - and does not begin with a dot";
-        return Err(anyhow!("--kid {kid:?}: it {why}")).or_exit(Exit::Usage);
+        let why = "is not a file name of A-Z a-z 0-9 . _ - that begins with something other than a dot";
+        return Err(anyhow!("--kid {kid:?} {why}")).or_exit(Exit::Usage);
     }
     let (key, pem) = SigningKey::generate(kid).map_err(|why| anyhow!(why)).or_exit(Exit::Software)?;
     let (private, public) = (out.join(format!("{kid}.pem")), out.join(format!("{kid}.pub")));
