@@ -10,7 +10,7 @@ use crate::protocol::end::End;
 use crate::protocol::mode::Mode;
 
 use super::stop::Stop;
-use super::target::{Bound, OpenError, Opened, Target};
+use super::target::{Bound, OpenError, Opened, Target, Window};
 
 /// The allowlist. Clones are the same list.
 #[derive(Clone, Debug)]
@@ -174,12 +174,12 @@ impl Permit {
 }
 
 impl Place {
-    /// Opens the target.
+    /// Opens the target, with the size of the client's terminal where that is known.
     ///
     /// # Errors
     /// Those of the target.
-    pub async fn open(&self) -> Result<Opened, OpenError> {
-        self.0.bound.open(self.0.mode, None).await
+    pub async fn open(&self, window: Option<Window>) -> Result<Opened, OpenError> {
+        self.0.bound.open(self.0.mode, window).await
     }
 
     /// What it was taken with.

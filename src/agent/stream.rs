@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::libc;
 use tokio::sync::mpsc;
@@ -27,6 +28,10 @@ use super::target::{Ask, Opened, Process, Window};
 
 /// Refusals that may wait for a client to take them.
 const NOTES: usize = 4;
+
+/// How long a client that speaks `stream.v1` has to say how large its terminal is, before a program is started
+/// without: a round trip from client to host over a slow network.
+const FIRST_SIZE: Duration = Duration::from_millis(300);
 
 /// What is sent after the last byte of a target, or how the target failed after all.
 type LastWords = Result<Option<String>, Failure>;
@@ -108,10 +113,14 @@ impl Stream {
     /// Opens the target; without success the client is told and gone.
     async fn open(&self, mut leg: Leg<Socket>) -> Option<(Leg<Socket>, Opened)> {
         // From here on only: a VM's only console is not held for a client that never comes.
+        let opening = async {
+            let window = self.first_size(&mut leg).await?;
+            leg.attend(self.place.open(window)).await
+        };
         let opened = tokio::select! {
             biased;
             why = self.ended() => Err((why.clone().into(), Farewell::Say(why))),
-            opened = leg.attend(self.place.open()) => match opened {
+            opened = opening => match opened {
                 Ok(Ok(opened)) => Ok(opened),
                 // The owner's record has the details: addresses are not for clients.
                 Ok(Err(error)) => {
@@ -132,6 +141,21 @@ impl Stream {
                 None
             }
         }
+    }
+
+    /// The size of the client's terminal, if that is the first thing it says: a program may look at it only once, at
+    /// its start.
+    async fn first_size(&self, leg: &mut Leg<Socket>) -> Result<Option<Window>, (Closing, Farewell)> {
+        if !self.linked.control || !self.place.permit().target().is_terminal() {
+            return Ok(None);
+        }
+        let said = leg.glance(FIRST_SIZE).await?;
+        Ok(match said.map(serde_json::from_str) {
+            Some(Ok(FromClient::Resize { cols: cols @ 1.., rows: rows @ 1.. })) => {
+                Some(Window { cols, rows })
+            }
+            _ => None,
+        })
     }
 
     /// Resolves when the stream must end for a reason of ours.

@@ -192,6 +192,20 @@ impl<S: AsyncRead + AsyncWrite> Leg<S> {
         }
     }
 
+    /// Looks for so long at what the peer says first. A control message is returned, and is still there to be taken.
+    ///
+    /// # Errors
+    /// How the connection failed, and what to answer.
+    pub async fn glance(&mut self, patience: Duration) -> Result<Option<&str>, (Closing, Farewell)> {
+        self.pulse.listening(true);
+        if let Ok(Err(error)) = timeout(patience, self.reader.peek(&self.pulse)).await {
+            let closing: Closing = error.into();
+            let farewell = farewell_after(&closing);
+            return Err((closing, farewell));
+        }
+        Ok(self.reader.peeked_text())
+    }
+
     /// Sends a control message.
     ///
     /// # Errors

@@ -191,6 +191,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(is_end)
     }
 
+    /// The control message that [`Reader::peek`] saw, if it was one.
+    pub fn peeked_text(&self) -> Option<&str> {
+        match self.ahead.as_deref() {
+            Some(Step::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Reads and drops whatever comes, to the end of the connection: after an error, what was not
     /// understood must still be taken, or the kernel resets the connection and our farewell is lost.
     pub async fn drain(&mut self) {

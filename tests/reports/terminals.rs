@@ -7,7 +7,7 @@ use nix::pty::openpty;
 use nix::unistd::{Uid, User, ttyname, write};
 use tokio::process::Command;
 
-use crate::world::{AGENT, World};
+use crate::world::{AGENT, Client, World};
 
 #[tokio::test]
 async fn a_serial_line_takes_any_speed_and_a_link_of_root_to_it() {
@@ -72,4 +72,23 @@ async fn a_log_has_clean_lines_and_no_control_characters_of_any_kind() {
     world.start().await;
     let said = world.open("log").await.read_until("end\n").await;
     assert!(said.ends_with("Linux\n\na^Mb\ncafé <9B>31m <9D>0;t<9C> end\n"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_looks_once_at_its_terminal_sees_the_size_that_the_client_says_first() {
+    let world = World::with(
+        "[target.size]\nkind = 'exec'\nargv = ['/bin/stty', 'size']\npty = true\nmax_streams = 32\n",
+    )
+    .await;
+    for round in 0..10 {
+        let mut client = Client::connect(&world.url("size").await, &["stream.v1"]).await;
+        client.send_text(r#"{"type":"resize","cols":132,"rows":50}"#).await;
+        assert_eq!(client.read_until("\n").await, "50 132\r\n", "round {round}");
+    }
+    // One that says nothing, and one that types first, are not kept waiting for a size.
+    let mut silent = Client::connect(&world.url("size").await, &["stream.v1"]).await;
+    assert_eq!(silent.read_until("\n").await, "24 80\r\n");
+    let mut typing = Client::connect(&world.url("size").await, &["stream.v1"]).await;
+    typing.send(b"x".to_vec()).await;
+    typing.read_until("24 80\r\n").await;
 }

@@ -95,6 +95,11 @@ impl Target {
         self.kind.name()
     }
 
+    /// Whether it is a terminal, which has a size.
+    pub fn is_terminal(&self) -> bool {
+        self.kind.is_terminal()
+    }
+
     /// Whether a client runs a program of this host as the user that the agent has.
     pub fn runs_as_agent(&self) -> bool {
         matches!(&self.kind, all::Kind::Exec(exec) if exec.has_no_user())

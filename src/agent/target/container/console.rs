@@ -14,7 +14,7 @@ use super::super::log::Unblocked;
 use super::super::opened::{Ask, Asked, Input, OpenError, Opened, Opening, Output, Process, Window, cannot};
 use super::ending::Ending;
 use super::engine::Api;
-use super::found::Found;
+use super::found::{Found, PAUSE, TRIES};
 use super::frames::Frames;
 use crate::protocol::mode::Mode;
 
@@ -107,17 +107,23 @@ impl AsyncWrite for Endless {
     }
 }
 
-/// Tells the engine the size of the terminal at `path`, the newest if there are several to tell.
+/// Tells the engine the size of the terminal at `path`, the newest if there are several to tell. Tells it again where
+/// the engine does not take it: a program that was just started may not run yet.
 pub(super) fn resizing(api: Api, path: String, first: Option<Window>) -> Asked {
     let (wanted, mut news) = watch::channel(first);
     tokio::spawn(async move {
         loop {
             let window = *news.borrow_and_update();
-            if let Some(Window { cols, rows }) = window
-                && let Err(error) = api.post(&format!("{path}?h={rows}&w={cols}"), None).await
-            {
-                // A container that has just ended has no size any more.
-                debug!("{}", api.engine.explained(error));
+            if let Some(Window { cols, rows }) = window {
+                let mut tries = 0..TRIES;
+                while let Err(error) = api.post(&format!("{path}?h={rows}&w={cols}"), None).await {
+                    // A container that has just ended has no size any more.
+                    debug!("{}", api.engine.explained(error));
+                    if tries.next().is_none() || news.has_changed().unwrap_or(true) {
+                        break;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
             if news.changed().await.is_err() {
                 return;

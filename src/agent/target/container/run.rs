@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::super::opened::{OpenError, Opened, Opening, Process, cannot, see_to_its_end};
+use super::super::opened::{OpenError, Opened, Opening, Process, Window, cannot, see_to_its_end};
 use super::console::{DETACH_KEYS, Hears, resizing, split};
 use super::ending::Ending;
 use super::engine::{Api, AskError};
@@ -40,8 +40,13 @@ impl Run {
         found.must_run(&api)?;
         let is_rw = opening.mode == Mode::Rw;
         let failed = |error| api.engine.explained(error);
-        let id = create(&api, &found.id, &self.order(is_rw)).await.map_err(failed)?;
-        let start = json!({ "Detach": false, "Tty": self.tty });
+        let (mut order, mut start) = (self.order(is_rw), json!({ "Detach": false, "Tty": self.tty }));
+        if let Some(Window { cols, rows }) = opening.window.filter(|_| self.tty) {
+            // Docker Engine from 23.0 (API 1.42) on gives the terminal its size at once; others ignore it.
+            let size = json!([rows, cols]);
+            (order["ConsoleSize"], start["ConsoleSize"]) = (size.clone(), size);
+        }
+        let id = create(&api, &found.id, &order).await.map_err(failed)?;
         let upgraded = api.upgrade(&format!("/exec/{id}/start"), Some(&start)).await;
         let (stream, early) = upgraded.map_err(failed)?;
         let hears = if is_rw { Hears::BytesAndEnd } else { Hears::Nothing };
