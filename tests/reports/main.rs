@@ -9,6 +9,7 @@ mod world;
 
 mod bus;
 mod ends;
+mod files;
 mod first;
 mod fleet;
 mod intake;

@@ -2,16 +2,18 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe::Receiver;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::access::{Need, explain, open_to_read, open_unlinked, wrong_type};
 use super::config::{TargetConfigError, absolute_file};
@@ -23,6 +25,9 @@ use super::sandbox::Wants;
 use crate::protocol::failure::Failure;
 use crate::protocol::mode::Mode;
 use crate::protocol::profile::Profile;
+
+/// How often the path is looked at: another fifo may have taken it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// As written.
 #[derive(Debug, Deserialize)]
@@ -79,9 +84,11 @@ impl Open for Fifo {
     async fn open(&self, _opening: Opening) -> Result<Opened, OpenError> {
         let fifo = self.clone();
         let (fifo, file) = blocking(move || fifo.open_end().map(|file| (fifo, file))).await?;
-        let end = Receiver::from_file(file).map_err(|error| OpenError::system(fifo.path.display(), error))?;
+        let end = End::of(file).map_err(|error| OpenError::system(fifo.path.display(), error))?;
         // The service that writes must not wait for somebody who looks on.
-        let source = log::Unblocked::new(Writers { fifo, end });
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let source = log::Unblocked::new(Writers { fifo, end, next: None, looks });
         Ok(log::opened(source, self.is_raw, None))
     }
 }
@@ -127,7 +134,44 @@ impl Fifo {
 /// The bytes of one writer after the other.
 struct Writers {
     fifo: Fifo,
-    end: Receiver,
+    end: End,
+    /// The fifo that has the path now, while the one before it may still have a writer.
+    next: Option<End>,
+    looks: Interval,
+}
+
+/// An opened end for reading, and which fifo it belongs to.
+struct End {
+    receiver: Receiver,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl End {
+    fn of(file: File) -> io::Result<End> {
+        let metadata = file.metadata()?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(End { receiver: Receiver::from_file(file)?, identity })
+    }
+}
+
+impl Writers {
+    /// Opens the fifo that was made in the place of ours, if there is one: a service that makes its
+    /// fifo again at each start waits in open(2) until somebody reads it.
+    fn look(&mut self) -> io::Result<()> {
+        let newest = self.next.as_ref().unwrap_or(&self.end).identity;
+        let Ok(path) = self.fifo.real_path() else { return Ok(()) };
+        // Not there for a moment, or something else: ours may go on.
+        let Ok(there) = path.symlink_metadata() else { return Ok(()) };
+        if !there.file_type().is_fifo() || (there.dev(), there.ino()) == newest {
+            return Ok(());
+        }
+        let Ok(file) = self.fifo.open_end() else { return Ok(()) };
+        if let Some(before) = self.next.replace(End::of(file)?) {
+            self.end = before;
+        }
+        Ok(())
+    }
 }
 
 impl AsyncRead for Writers {
@@ -137,16 +181,35 @@ impl AsyncRead for Writers {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        let writers = &mut *self;
+        while writers.looks.poll_tick(cx).is_ready() {
+            writers.look()?;
+        }
         loop {
-            ready!(Pin::new(&mut self.end).poll_read(cx, buf))?;
+            if Pin::new(&mut writers.end.receiver).poll_read(cx, buf)?.is_pending() {
+                let Some(next) = &mut writers.next else { return Poll::Pending };
+                ready!(Pin::new(&mut next.receiver).poll_read(cx, buf))?;
+                if buf.filled().len() == before && buf.remaining() > 0 {
+                    // Its writer has come and gone: ours is not written to any more.
+                    if let Some(next) = writers.next.take() {
+                        writers.end = next;
+                    }
+                    continue;
+                }
+                return Poll::Ready(Ok(()));
+            }
             if buf.filled().len() > before || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(next) = writers.next.take() {
+                writers.end = next;
+                continue;
             }
             // The last writer left, and this end would be readable (EOF) for ever. A new end is
             // quiet until the next writer comes. It is open before the old one closes, so a
             // writer in between still has a reader and its bytes stay in the pipe.
-            let next = self.fifo.open_end().map_err(|error| Failure::Gone.error(error))?;
-            self.end = Receiver::from_file(next)?;
+            let next = writers.fifo.open_end().map_err(|error| Failure::Gone.error(error))?;
+            writers.end = End::of(next)?;
         }
     }
 }

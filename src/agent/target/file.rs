@@ -7,6 +7,7 @@ mod packed;
 mod place;
 mod rotated;
 mod tail;
+mod text;
 mod watcher;
 mod which;
 

@@ -96,7 +96,7 @@ impl Files {
         while let Some(rotated) = self.0.front_mut() {
             let more = rotated.read(&mut read.bytes);
             if !matches!(more, Ok(true)) {
-                read.remark = more.err();
+                read.remark = Some(more.err().unwrap_or(Aside::NextFile));
                 self.0.pop_front();
             }
             if !read.bytes.is_empty() || read.remark.is_some() {

@@ -5,6 +5,8 @@ use std::io::{self, BufReader, Read, Seek};
 
 use flate2::read::MultiGzDecoder;
 
+use super::text::Text;
+
 /// What the first bytes of packed files are, and what they are called.
 const FORMATS: [(&[u8], &str); 6] = [
     (b"\x1f\x8b", "gzip"),
@@ -29,7 +31,7 @@ pub(super) fn text_of(
         Some(other) => Err(format!("it is packed by {other}, which is not read here")),
         None if filled == 0 => Ok(Box::new(io::empty())),
         None if has_packed_name => Err("it is not packed as its name says".to_owned()),
-        None => Ok(Box::new(file)),
+        None => Ok(Box::new(Text::of(file, 0))),
     })
 }
 

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -47,11 +48,23 @@ impl Place {
     /// Opens a file of the directory for reading; only regular files, and never through a link.
     pub(super) fn open(&self, name: &OsStr) -> io::Result<File> {
         let file = open_to_read(&self.dir.join(name))?;
-        match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(io::Error::other("not a regular file")),
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a regular file"));
         }
+        if is_made_up(&file)? {
+            return Err(io::Error::other(
+                "has a size of 0 and bytes all the same, as files of proc(5) do: this is no log that \
+                 can be followed; an exec target with cat(1) shows it",
+            ));
+        }
+        Ok(file)
     }
+}
+
+/// Whether the bytes are made when they are read, so that its size says nothing about its end.
+fn is_made_up(file: &File) -> io::Result<bool> {
+    let is_empty = || Ok::<_, io::Error>(file.metadata()?.len() == 0);
+    Ok(is_empty()? && file.read_at(&mut [0], 0)? > 0 && is_empty()?)
 }
 
 /// A path that means an open file itself, whatever its names are by now (proc_pid_fd(5)).

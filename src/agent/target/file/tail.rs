@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
 use super::place::path_of;
+use super::text::Text;
 use super::watcher::Watcher;
+use crate::agent::target::log::Aside;
 use crate::protocol::failure::Failure;
 
 /// Bytes given at a time.
@@ -55,7 +56,7 @@ pub(super) struct Tail {
 impl Tail {
     pub(super) fn new(file: File, offset: u64, watcher: &Watcher, files: mpsc::Receiver<File>) -> Tail {
         Tail {
-            current: Open { file, offset, watch: None },
+            current: Open { text: Text::of(file, offset), watch: None },
             later: VecDeque::new(),
             files,
             is_last: false,
@@ -69,7 +70,7 @@ impl Tail {
         while !self.is_last && self.later.len() < LATER_FILES {
             match self.files.poll_recv(cx) {
                 Poll::Ready(Some(file)) => {
-                    self.later.push_back(Open { file, offset: 0, watch: None });
+                    self.later.push_back(Open { text: Text::of(file, 0), watch: None });
                     self.is_armed = false;
                 }
                 Poll::Ready(None) => self.is_last = true,
@@ -85,7 +86,7 @@ impl Tail {
             return Ok(true);
         }
         for open in &self.later {
-            if open.file.metadata()?.len() > 0 {
+            if open.text.file.metadata()?.len() > 0 {
                 return Ok(true);
             }
         }
@@ -105,7 +106,7 @@ impl Tail {
         for open in std::iter::once(&mut self.current).chain(&mut self.later) {
             // Told once and then forgotten: while we read, writing wakes nobody.
             let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ONESHOT;
-            open.watch = Some(self.inotify.add_watch(path_of(&open.file).as_str(), events)?);
+            open.watch = Some(self.inotify.add_watch(path_of(&open.text.file).as_str(), events)?);
         }
         self.is_armed = true;
         Ok(())
@@ -131,7 +132,11 @@ impl AsyncRead for Tail {
             }
             if is_finished {
                 tail.switch();
-                continue;
+                return Poll::Ready(Err(Aside::NextFile.error()));
+            }
+            if tail.current.text.is_truncated()? {
+                // logrotate's `copytruncate`: what is there now is new.
+                return Poll::Ready(Err(Aside::NextFile.error()));
             }
             if tail.is_last {
                 return Poll::Ready(Err(Failure::Gone.error("the log's directory was removed or renamed")));
@@ -151,8 +156,7 @@ impl AsyncRead for Tail {
 }
 
 struct Open {
-    file: File,
-    offset: u64,
+    text: Text,
     watch: Option<WatchDescriptor>,
 }
 
@@ -162,14 +166,8 @@ impl Open {
     /// faster than they are handed to another thread.
     fn read(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
         let wanted = buf.remaining().min(CHUNK);
-        let mut read = self.file.read_at(buf.initialize_unfilled_to(wanted), self.offset)?;
-        if read == 0 && self.file.metadata()?.len() < self.offset {
-            // Truncated (logrotate's `copytruncate`): what is there now is new.
-            self.offset = 0;
-            read = self.file.read_at(buf.initialize_unfilled_to(wanted), 0)?;
-        }
+        let read = self.text.read(buf.initialize_unfilled_to(wanted))?;
         buf.advance(read);
-        self.offset += read as u64;
         Ok(read > 0)
     }
 }

@@ -7,6 +7,9 @@ use std::io;
 /// What may be remarked. Clients get these words, so none of them names anything of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::agent::target) enum Aside {
+    /// What follows is of another file, or of the same one after it was truncated: a line that is
+    /// begun does not go on. Only the line ends, nothing is said.
+    NextFile,
     /// So many bytes were not kept.
     Missed(u64),
     /// A rotated file is packed in a way that is not read here, or not as its name says.
@@ -30,6 +33,7 @@ impl Aside {
 impl fmt::Display for Aside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Aside::NextFile => f.write_str("another file begins here"),
             Aside::Missed(bytes) => {
                 write!(f, "{bytes} bytes are missing here: they came faster than they were taken")
             }

@@ -112,7 +112,9 @@ impl Lines {
             self.judge();
         }
         self.begin_anew();
-        self.out.extend_from_slice(format!("[{aside}]\n").as_bytes());
+        if aside != Aside::NextFile {
+            self.out.extend_from_slice(format!("[{aside}]\n").as_bytes());
+        }
     }
 
     /// Whether no byte has to be looked at.
