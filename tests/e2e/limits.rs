@@ -63,7 +63,7 @@ async fn slow_and_long_requests_are_cut_off() {
         let _ = timeout(SOON, stream.read_to_end(&mut answer)).await.expect("the connection stays open");
     }
     let mut long = connect().await.unwrap();
-    let head = format!("GET / HTTP/1.1\r\nhost: x\r\nlong: {}\r\n\r\n", "x".repeat(40_000));
+    let head = format!("GET / HTTP/1.1\r\nhost: x\r\nlong: {}\r\n\r\n", "x".repeat(100_000));
     long.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // What was not read of the request resets the connection behind the answer.

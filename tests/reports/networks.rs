@@ -200,7 +200,7 @@ async fn a_browser_brings_its_cookies_and_a_program_no_origin() {
         "-w",
         "%{http_code}",
         "-H",
-        &format!("Cookie: a={}", "a".repeat(50_000)),
+        &format!("Cookie: a={}", "a".repeat(100_000)),
         &world.platform_url(),
     ]);
     assert_eq!(curl.output().await.unwrap().stdout, b"431");
