@@ -13,28 +13,30 @@ FUZZ_SECONDS ?= 60
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay
+.PHONY: build build-agent build-relay demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay
 
-# Packages: the same source gives the same bytes, wherever it lies and wherever it is built.
+# Packages: the same source builds to the same bytes, in any folder and on any machine.
 ifeq ($(PROFILE),dist)
 CRATES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 MOVED  = $(CURDIR)=stream $(abspath $(or $(CARGO_TARGET_DIR),target))=target $(addsuffix =crates,$(CRATES))
 export RUSTFLAGS += $(addprefix --remap-path-prefix=,$(MOVED)) -C link-arg=-Wl,--build-id=sha1
-# Profilers can walk the stack, and unwind tables are a quarter smaller: more than the instructions cost.
+# Frame pointers let profilers walk the stack, and make unwind tables a quarter smaller. That saves more than they cost.
 export RUSTFLAGS += -C force-frame-pointers=yes
 export CFLAGS    += $(addprefix -ffile-prefix-map=,$(MOVED))
-# No program holds a time, and C would be compiled anew for each.
+# No program contains a time, and another one would compile all C code again.
 unexport SOURCE_DATE_EPOCH
 endif
 
-# With GLIBC=2.28 the programs run on every glibc since that one (Debian 10, EL8), wherever they are built. With AUDITABLE=1
-# they hold the list of their crates, for scanners (cargo audit bin, trivy, syft).
+# With GLIBC=2.28 the programs run on this glibc and newer ones (Debian 10, EL8), on any build machine. With AUDITABLE=1
+# they contain the list of their crates, for scanners (cargo audit bin, trivy, syft).
 AUDITOR = $(if $(AUDITABLE),:$$(packaging/crate cargo-auditable))
-build:
+# Each program is built separately, so that neither contains what only the other needs.
+build: $(addprefix build-,agent relay)
+build-agent build-relay: build-%:
 ifneq ($(GLIBC),)
-	PATH=$$(packaging/zig)$(AUDITOR):$$PATH $(CARGO) $(AUDITABLE:1=auditable) zigbuild --locked --profile $(PROFILE) --target $(TARGET).$(GLIBC)
+	PATH=$$(packaging/zig)$(AUDITOR):$$PATH $(CARGO) $(AUDITABLE:1=auditable) zigbuild --locked --profile $(PROFILE) --package stream-$* --target $(TARGET).$(GLIBC)
 else
-	PATH=$$PATH$(AUDITOR) $(CARGO) $(AUDITABLE:1=auditable) build --locked --profile $(PROFILE)
+	PATH=$$PATH$(AUDITOR) $(CARGO) $(AUDITABLE:1=auditable) build --locked --profile $(PROFILE) --package stream-$*
 endif
 
 # A relay, a platform, a host and NATS on this machine; ARGS=--check runs it unattended.
@@ -43,17 +45,22 @@ demo:
 	$(CARGO) build --locked
 	demo/run $(ARGS)
 
-# Most tests wait, some for minutes, so more of them run at once than there are processors.
+# All tests. `--test '*'` is each file in tests/, including those that plain `cargo test` skips because they need root or services.
+# Most tests wait, some for minutes. So more of them run at the same time than there are processors. Only `cargo build` writes
+# the lists of sources by which the tests see that the programs are not older than the code.
 test: lint
 	tests/parts/install
-	$(CARGO) test --locked -- --test-threads 8
+	$(CARGO) build --locked --bins --tests
+	$(CARGO) test --locked --lib --bins --test '*' -- --test-threads 8
+	$(CARGO) test --locked --doc
 
-# ADVISORIES=fetch, or the folder of a clone: known vulnerabilities, too.
+# ADVISORIES=fetch, or =DIR (the folder of a clone), also checks known vulnerabilities.
 lint:
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path benches/Cargo.toml
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --package stream-tests --test '*' -- -D warnings
 	$(CARGO) clippy --locked --manifest-path benches/Cargo.toml --target-dir target -- -D warnings
 	packaging/deny
 
@@ -61,7 +68,7 @@ lint:
 manual:
 	STREAM_WRITE_MANUAL=1 $(CARGO) test --locked --test manual
 
-# What is shipped beside its floors and peers; the result is written into docs/benchmarks.md. As root, 25 minutes.
+# Compares the shipped programs with floors and peers, and writes the result into docs/benchmarks.md. Needs root and 25 minutes.
 bench: build
 	benches/run --into docs/benchmarks.md $(ARGS)
 
@@ -72,15 +79,15 @@ bench-quick: build
 fuzz:
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(FUZZ) -- -max_total_time=$(FUZZ_SECONDS)
 
-# Debian packages of what is committed, in target/packages/deb; VENDOR=1 puts all crates into the source package.
+# Debian packages of the last commit, in target/packages/deb. VENDOR=1 puts all crates into the source package.
 deb:
 	packaging/deb
 
-# RPM packages of what is committed, in target/packages/rpm; VENDOR=1 as above.
+# RPM packages of the last commit, in target/packages/rpm. VENDOR=1 as above.
 rpm:
 	packaging/rpm
 
-# Signed repositories for apt and dnf of both, in target/packages/repo; GPG_KEY is a key of yours, REPO_URL where it will be found.
+# Signed repositories with both, for apt and dnf, in target/packages/repo. GPG_KEY is your key, REPO_URL the address for users.
 repo:
 	packaging/repo
 
@@ -88,15 +95,15 @@ repo:
 sbom:
 	packaging/sbom
 
-# What is published, in target/packages/release.
+# The files of a release, in target/packages/release.
 release: deb rpm sbom
 	packaging/checksums
 
 checksums:
 	packaging/checksums
 
-# The packages in booted systems of Debian 11, 12 and 13, and what Debian's and RPM's own tools say of them; as root. REUSE=1 takes the
-# packages that are there, ALL=1 builds them once more as well, ARGS names scripts of packaging/tests.
+# Tests the packages in booted systems of Debian 11, 12 and 13, and with Debian's and RPM's own tools. Needs root. REUSE=1 uses
+# the packages that exist, ALL=1 also builds them a second time, and ARGS names scripts of packaging/tests.
 test-packages: $(if $(REUSE),,deb rpm repo)
 	packaging/tests/run $(ARGS)
 
@@ -104,14 +111,14 @@ test-packages: $(if $(REUSE),,deb rpm repo)
 vendor:
 	packaging/vendor .
 
-# The one place that says which file goes where; packages call it. BUILT is where `make build` has put the programs.
+# Installs the files. All packages use it. BUILT is the folder where `make build` put the programs.
 install: install-agent install-relay
 
 DOC = $(DESTDIR)$(PREFIX)/share/doc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
 
-install-agent install-relay: install-%: build
+install-agent install-relay: install-%: build-%
 	install -D -m 0755 $(BUILT)/stream-$* $(DESTDIR)$(PREFIX)/bin/stream-$*
 	install -d -m 0750 $(DESTDIR)/etc/stream-$* $(DESTDIR)/etc/stream-$*/config.d $(DESTDIR)/etc/stream-$*/issuers.d
 	install -m 0640 packaging/$*/config.toml $(DESTDIR)/etc/stream-$*/config.toml
@@ -128,5 +135,5 @@ install-agent install-relay: install-%: build
 	install -D -m 0644 -t $(DOC)/stream-$*/examples systemd/examples/stream-$*/*.conf $(EXAMPLES_$*)
 
 DOCS_agent = docs/targets.md $(wildcard docs/audit.md)
-DOCS_relay = docs/platform.md
+DOCS_relay = docs/platform.md docs/proxies.md
 EXAMPLES_relay = docs/examples/tiny_platform.py docs/examples/requirements.txt

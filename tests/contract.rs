@@ -1,16 +1,17 @@
-//! The tables of `docs/protocol.md`, held against the code.
+//! Compares the tables of `docs/protocol.md` with the code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use protocol::audit::{Context, Event, Record};
+use protocol::command::{Code, TargetInfo};
+use protocol::control::{FromClient, FromHost, ToClient};
+use protocol::end::{End, Outcome};
+use protocol::mode::Mode;
+use protocol::token::TokenHash;
 use serde_json::Value;
-use stream::daemon::audit::{Event, Record};
-use stream::protocol::command::{Code, TargetInfo};
-use stream::protocol::control::{FromClient, FromHost, ToClient};
-use stream::protocol::end::End;
-use stream::protocol::mode::Mode;
 
 fn table_rows(first_header: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md")).unwrap();
@@ -52,7 +53,8 @@ fn refusal_codes_are_as_documented() {
     }
     // Every variant that the source names is in the table.
     let source =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/protocol/command.rs")).unwrap();
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/crates/protocol/src/command.rs"))
+            .unwrap();
     let labels = source.lines().filter_map(|line| line.trim().strip_prefix("Code::")?.split_once("=> \""));
     let coded: Vec<&str> = labels.map(|(_, rest)| rest.trim_end_matches("\",")).collect();
     assert_eq!(documented, coded);
@@ -61,7 +63,8 @@ fn refusal_codes_are_as_documented() {
 /// The variants of an enum as its source has them, in snake case; without `Unknown`.
 fn variants(name: &str) -> Vec<String> {
     let source =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/protocol/control.rs")).unwrap();
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/crates/protocol/src/control.rs"))
+            .unwrap();
     let body = source.split_once(&format!("pub enum {name} {{")).unwrap().1.split_once("\n}").unwrap().0;
     let names = body.lines().filter_map(|line| line.strip_prefix("    "));
     let names = names.filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()));
@@ -131,29 +134,25 @@ fn listed_targets_have_the_documented_keys() {
 
 #[test]
 fn records_have_the_documented_keys() {
-    let record = Record {
-        event: Event::Ended,
-        at: SystemTime::now(),
+    let context = Context {
         session: Some("s".into()),
         stream: Some(1),
         host: Some("h1".parse().unwrap()),
         target: Some("logs".into()),
         params: [("unit".to_owned(), "ssh.service".to_owned())].into(),
         user: Some("alice".into()),
-        peer: Some("192.0.2.1".into()),
-        token: Some("0f007385".into()),
+        peer: Some("192.0.2.1".parse().unwrap()),
+        token: Some(TokenHash::from_secret(b"a token")),
         mode: Some(Mode::Ro),
-        bytes_in: Some(0),
-        bytes_out: Some(1),
-        lasted: Some(Duration::from_secs(1)),
-        end: Some(End::TargetEnded),
-        reason: Some("target ended".into()),
     };
+    let outcome = Outcome { bytes_in: 0, bytes_out: 1, closing: End::TargetEnded.into() };
+    let ended = Record::new(context, Event::Ended { outcome, lasted: Duration::from_secs(1) });
     assert_eq!(
         documented_keys("| key of a record | meaning |"),
-        keys(&serde_json::to_value(&record).unwrap())
+        keys(&serde_json::to_value(&ended).unwrap())
     );
-    let least = keys(&serde_json::to_value(Record::new(Event::Refused)).unwrap());
+    let least = Record::new(Context::default(), Event::Started);
+    let least = keys(&serde_json::to_value(least).unwrap());
     assert_eq!(least, ["v", "at", "event"].map(str::to_owned).into());
 }
 
@@ -171,7 +170,6 @@ fn with_every_key(example: &str) -> toml::Table {
 
 #[test]
 fn every_key_of_the_shipped_relay_file_is_known_with_its_default() {
-    use stream::{platform, relay};
     let every = with_every_key(relay::config::EXAMPLE);
     let limits = every["limits"].clone();
     let raw: relay::config::Raw<platform::config::Raw> = toml::Value::Table(every).try_into().unwrap();

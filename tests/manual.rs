@@ -3,9 +3,9 @@
 
 #![allow(clippy::expect_used)]
 
-#[path = "../src/bin/stream-agent/arguments.rs"]
+#[path = "../src/stream-agent/arguments.rs"]
 mod agent;
-#[path = "../src/bin/stream-relay/arguments.rs"]
+#[path = "../src/stream-relay/arguments.rs"]
 mod relay;
 
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
-/// Set by `make manual`: write what is not as it should be, instead of failing.
+/// Set by `make manual`: write the files instead of comparing them.
 const WRITE: &str = "STREAM_WRITE_MANUAL";
 
 fn path(file: &str) -> PathBuf {
@@ -26,7 +26,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// Holds one generated file against the tree, or writes it there.
+/// Compares one generated file with the tree, or writes it.
 fn hold(file: &str, text: &str) {
     if std::env::var_os(WRITE).is_some() {
         return fs::write(path(file), text).expect("the file can be written");
@@ -93,7 +93,7 @@ fn title(name: &str, section: u8) -> String {
     format!("{comment}\n.TH \"{upper}\" {section} \"\" \"stream {version}\" \"System administration\"\n")
 }
 
-/// Text as roff takes it: nothing in it is a request or an escape.
+/// Escapes text for roff.
 fn plain(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     match text.starts_with(['.', '\'']) {
@@ -111,7 +111,7 @@ fn program_page(mut command: Command) -> String {
     let _ = write!(page, ".SH NAME\n{} \\- {}\n", plain(&name), plain(&lower_first(short)));
     let _ = write!(page, ".SH SYNOPSIS\n.B {}\n[\\fIOPTIONS\\fR] \\fICOMMAND\\fR\n", plain(&name));
     page += &read(&format!("packaging/manual/{name}.8.about"));
-    page += ".SH OPTIONS\n\\fB\\-\\-config\\fR, \\fB\\-\\-log\\-level\\fR and \\fB\\-\\-json\\fR may also stand after a command.\n";
+    page += ".SH OPTIONS\n\\fB\\-\\-config\\fR, \\fB\\-\\-log\\-level\\fR and \\fB\\-\\-json\\fR may also follow the command. A command that does not use one of them refuses it.\n";
     page += &options(&command, true);
     page += ".SH COMMANDS\n";
     for sub in command.get_subcommands() {
@@ -149,7 +149,7 @@ fn lower_first(text: &str) -> String {
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// clap takes the full stop off.
+/// clap removes the full stop.
 fn sentence(help: String) -> String {
     if help.is_empty() || help.ends_with('.') { help } else { help + "." }
 }
@@ -192,7 +192,7 @@ fn options(command: &Command, with_global: bool) -> String {
         let defaults: Vec<_> =
             argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         if takes_value && !defaults.is_empty() {
-            let _ = writeln!(text, "Default: {}.", plain(&defaults.join(" ")));
+            let _ = writeln!(text, "Default: \\fB{}\\fR", plain(&defaults.join(" ")));
         }
         if let Some(variable) = argument.get_env() {
             let _ = writeln!(text, "Also by the environment's \\fB{}\\fR.", variable.to_string_lossy());
@@ -201,7 +201,7 @@ fn options(command: &Command, with_global: bool) -> String {
     text
 }
 
-/// What a line of a shipped configuration is.
+/// A line of a shipped configuration.
 enum Line<'a> {
     Blank,
     Comment(&'a str),
@@ -231,7 +231,7 @@ fn settings(config: &str) -> String {
     let mut said_sections = String::new();
     for text in config.lines() {
         match line(text) {
-            // The targets have a section of their own.
+            // The targets have their own section.
             Line::Section(section) if section.starts_with("[target.") => break,
             Line::Section(section) => {
                 if said_sections != section {

@@ -1,4 +1,4 @@
-//! Real screens: a virtual machine's VNC and SPICE, in stock clients that know nothing of streams.
+//! Real screens: a virtual machine's VNC and SPICE, in unmodified clients.
 //!
 //! Apart from the other end-to-end tests: some of those make network interfaces, and whenever one comes or goes
 //! Chromium drops what it is loading.
@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[allow(dead_code, reason = "the other end-to-end tests use the rest")]
-#[path = "e2e/world.rs"]
+#[path = "world/mod.rs"]
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::world::{Process, SOON, World, part};
 
-/// A guest is emulated instruction by instruction, so it is slow when others want the processor, too.
+/// The guest is emulated instruction by instruction, so it is slow on a busy machine.
 const GUEST: Duration = Duration::from_secs(60);
 
-/// The browser has a minute, and says by itself when it is over.
+/// The browser has a minute, and reports a timeout itself.
 const BROWSER: Duration = Duration::from_secs(90);
 
 const TARGETS: &str = "[target.vnc]\nkind = 'unix'\npath = 'DIR/guest/vnc'\n\
@@ -41,10 +41,10 @@ struct Screens {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// One virtual machine and one browser at a time are enough for a small computer.
+/// A small computer can run one virtual machine and one browser at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// A proxy in front of the relay, by whose word all clients come from one address: those of loopback count for nobody.
+/// A proxy in front of the relay that reports one address for all clients, because loopback addresses do not identify one.
 const PROXY: &str = "
 defaults
     mode http
@@ -64,7 +64,7 @@ impl Screens {
         Screens::in_world(World::new()).await
     }
 
-    /// With a proxy in front of the relay, which has to live as long.
+    /// With a proxy in front of the relay, which must outlive the world.
     async fn behind_a_proxy() -> (Screens, Process) {
         let mut world = World::new();
         std::fs::write(world.path("proxy.conf"), PROXY.replace("IP", &world.ip)).unwrap();
@@ -90,7 +90,7 @@ impl Screens {
         screens
     }
 
-    /// Waits until the guest has said something on its serial line.
+    /// Waits until the guest has written a text to its serial line.
     async fn guest_says(&mut self, text: &str) {
         let deadline = Instant::now() + GUEST;
         loop {
@@ -133,10 +133,10 @@ impl Screens {
         timeout(SOON, counted).await.unwrap_or_else(|_| panic!("not {n} channels"));
     }
 
-    /// Shows a target in a browser, by a page that is served at this address; types there, and gives what the
-    /// browser saw.
+    /// Shows a target in a browser on a page served at this address, types there, and returns what the browser
+    /// saw.
     async fn browse(&mut self, script: &str, target: &str, address: &str) -> Value {
-        // The answer is not in what is typed, so no echo can pass for it.
+        // The typed text does not contain the answer, so an echo cannot be mistaken for it.
         let text = "echo typed-$((6*7)) > /dev/ttyS0";
         let picture = picture();
         let _ = std::fs::remove_file(&picture);
@@ -157,14 +157,14 @@ impl Screens {
     }
 }
 
-/// Where what this test sees is kept for human eyes.
+/// Where screenshots are kept.
 fn picture() -> PathBuf {
     let thread = std::thread::current();
     let test = thread.name().unwrap().rsplit("::").next().unwrap();
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(test).with_extension("png")
 }
 
-/// Where pages are served that know nothing of the relay.
+/// Serves the clients' own pages.
 const ELSEWHERE: &str = "127.0.0.1";
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn novnc_shows_a_vnc_screen_and_its_keys_arrive() {
     screens.world.metric_is("stream_relay_streams", 0.0).await;
 }
 
-/// All channels come in one session, on one URL. Gives how many cookies the browser keeps.
+/// All channels use one session and one URL. Returns the number of cookies in the browser.
 async fn spice_html5(mut screens: Screens, address: impl Fn(&World) -> String) -> u64 {
     let address = address(&screens.world);
     let mut tries = 0;
@@ -206,7 +206,7 @@ async fn spice_html5_shows_a_spice_screen_and_its_keys_arrive() {
 
 #[tokio::test]
 async fn spice_html5_works_in_a_page_of_another_site_which_gets_no_cookie() {
-    // Its channels are known by their address, which a proxy in front of the relay names.
+    // Its channels are recognised by their address, which a proxy in front of the relay reports.
     let (screens, _proxy) = Screens::behind_a_proxy().await;
     assert_eq!(spice_html5(screens, |_| ELSEWHERE.into()).await, 0);
 }

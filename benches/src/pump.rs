@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use clap::ValueEnum;
-use stream::link::bridge::{AtEof, Heard, Local, bridge};
-use stream::link::frame::{self, Header, Opcode, Role};
-use stream::link::leg::{Leg, Limits};
-use stream::link::pair;
-use stream::link::reader::Text;
+use stream::bridge::{AtEof, ControlEffect, Local, bridge};
+use stream::pair;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use websocket::connection::{Limits, WebSocket};
+use websocket::frame::{self, Header, Opcode, Role};
+use websocket::reader::Text;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -109,36 +109,38 @@ impl AsyncWrite for Memory {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let leg = |memory, role| Leg::new(memory, &[], role, Text::Bytes, Limits::default());
+    let websocket = |memory, role| WebSocket::new(memory, &[], role, Text::Bytes, Limits::default());
     let moved = runtime.block_on(async {
         let mask = Some([1, 2, 3, 4]);
         match args.part {
             Part::Relay => {
-                let host = leg(Memory::silent(), Role::Server);
-                let client = leg(Memory::frames(args, mask), Role::Server);
+                let host = websocket(Memory::silent(), Role::Server);
+                let client = websocket(Memory::frames(args, mask), Role::Server);
                 let (outcome, _, _) = pair::link(host, client, false, pending()).await;
                 outcome.bytes_in
             }
             Part::Up => {
-                let peer = leg(Memory::silent(), Role::Client);
+                let peer = websocket(Memory::silent(), Role::Client);
                 let local = Local {
                     output: Memory::bytes(args),
                     input: None::<Memory>,
                     at_eof: AtEof::End,
-                    notes: None,
+                    control: None,
                 };
-                let (outcome, _) = bridge(peer, local, |_| Heard::Nothing, ready(Ok(None)), pending()).await;
+                let (outcome, _) =
+                    bridge(peer, local, |_| ControlEffect::None, ready(Ok(None)), pending()).await;
                 outcome.bytes_out
             }
             Part::Down => {
-                let peer = leg(Memory::frames(args, None), Role::Client);
+                let peer = websocket(Memory::frames(args, None), Role::Client);
                 let local = Local {
                     output: Memory::silent(),
                     input: Some(Memory::silent()),
                     at_eof: AtEof::End,
-                    notes: None,
+                    control: None,
                 };
-                let (outcome, _) = bridge(peer, local, |_| Heard::Nothing, ready(Ok(None)), pending()).await;
+                let (outcome, _) =
+                    bridge(peer, local, |_| ControlEffect::None, ready(Ok(None)), pending()).await;
                 outcome.bytes_in
             }
         }

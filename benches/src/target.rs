@@ -18,7 +18,7 @@ pub enum Job {
     Source,
     /// Takes bytes.
     Sink,
-    /// Says what it is told.
+    /// Sends what it is given.
     Echo,
     /// Takes `limit` bytes and says their SHA-256, then says `limit` bytes and their SHA-256.
     Check,

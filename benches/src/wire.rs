@@ -8,12 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use stream::link::frame::{self, Header, Opcode, Role};
+use websocket::frame::{self, Header, Opcode, Role};
 
 /// Bytes that are read at once.
 const BUFFER: usize = 256 * 1024;
 
-/// Any fixed mask costs whoever takes it off as much as a random one.
+/// Any fixed mask costs anyone who takes it off as much as a random one.
 const MASK: [u8; 4] = [0x9d, 0x3c, 0x71, 0xe6];
 
 /// What carries the bytes.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use stream::agent::target::Target;
+use targets::Target;
 
 /// A word that a careless owner would allow anything for, and one with a narrow pattern.
 static TARGET: LazyLock<Target> = LazyLock::new(|| {

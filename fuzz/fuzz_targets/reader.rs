@@ -7,10 +7,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use libfuzzer_sys::fuzz_target;
-use stream::link::frame::Role;
-use stream::link::pulse::Pulse;
-use stream::link::reader::{Event, Reader, Sizes, Text};
 use tokio::io::{AsyncRead, ReadBuf};
+use websocket::frame::Role;
+use websocket::keepalive::Keepalive;
+use websocket::reader::{Event, FrameReader, Sizes, Text};
 
 const SIZES: Sizes = Sizes { frame: 4096, message: 8192 };
 
@@ -48,43 +48,43 @@ impl AsyncRead for Pieces<'_> {
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Heard {
+struct Received {
     bytes: Vec<u8>,
     /// With the number of bytes before each.
     texts: Vec<(usize, String)>,
     end: String,
-    pong: Option<Vec<u8>>,
+    pongs: Vec<Vec<u8>>,
 }
 
-fn hear(bytes: &[u8], early: usize, lengths: &[u8], role: Role, text: Text) -> Heard {
+fn receive(bytes: &[u8], early: usize, lengths: &[u8], role: Role, text: Text) -> Received {
     let (early, bytes) = bytes.split_at(early.min(bytes.len()));
-    let mut reader = Reader::new(Pieces { bytes, lengths, turn: 0 }, early, role, text, SIZES);
-    let pulse = Pulse::default();
-    let mut heard = Heard::default();
+    let mut reader = FrameReader::new(Pieces { bytes, lengths, turn: 0 }, early, role, text, SIZES);
+    let keepalive = Keepalive::default();
+    let mut received = Received::default();
     let mut cx = Context::from_waker(Waker::noop());
     loop {
         // A new future for every poll: dropping one must lose nothing.
-        let Poll::Ready(event) = pin!(reader.next(&pulse)).poll(&mut cx) else { continue };
+        let Poll::Ready(event) = pin!(reader.next(&keepalive)).poll(&mut cx) else { continue };
         match event {
             Ok(Event::Bytes(bytes)) => {
                 assert!(!bytes.is_empty());
-                heard.bytes.extend_from_slice(bytes);
+                received.bytes.extend_from_slice(bytes);
             }
-            Ok(Event::Text(text)) => heard.texts.push((heard.bytes.len(), text)),
+            Ok(Event::Text(text)) => received.texts.push((received.bytes.len(), text)),
             Ok(end) => {
-                heard.end = format!("{end:?}");
+                received.end = format!("{end:?}");
                 break;
             }
             Err(error) => {
-                heard.end = error.to_string();
+                received.end = error.to_string();
                 break;
             }
         }
     }
-    if let Poll::Ready(payload) = pin!(pulse.owed()).poll(&mut cx) {
-        heard.pong = Some(payload);
+    while let Poll::Ready(payload) = pin!(keepalive.next_pong()).poll(&mut cx) {
+        received.pongs.push(payload);
     }
-    heard
+    received
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -92,9 +92,9 @@ fuzz_target!(|data: &[u8]| {
     let (lengths, wire) = rest.split_at(usize::from(count % 16).min(rest.len()));
     let role = if flags & 1 == 0 { Role::Server } else { Role::Client };
     let text = if flags & 2 == 0 { Text::Bytes } else { Text::Messages };
-    let whole = hear(wire, 0, &[], role, text);
-    let pieces = hear(wire, usize::from(*early), lengths, role, text);
-    let single = hear(wire, 0, &[1, 0], role, text);
+    let whole = receive(wire, 0, &[], role, text);
+    let pieces = receive(wire, usize::from(*early), lengths, role, text);
+    let single = receive(wire, 0, &[1, 0], role, text);
     assert_eq!(whole, pieces);
     assert_eq!(whole, single);
 });

@@ -16,11 +16,17 @@ _stream__agent() {
             ",$1")
                 cmd="stream__agent"
                 ;;
+            stream__agent,cell)
+                cmd="stream__agent__subcmd__cell"
+                ;;
             stream__agent,check-config)
                 cmd="stream__agent__subcmd__check__subcmd__config"
                 ;;
             stream__agent,help)
                 cmd="stream__agent__subcmd__help"
+                ;;
+            stream__agent,open)
+                cmd="stream__agent__subcmd__open"
                 ;;
             stream__agent,run)
                 cmd="stream__agent__subcmd__run"
@@ -31,11 +37,17 @@ _stream__agent() {
             stream__agent,test-dial)
                 cmd="stream__agent__subcmd__test__subcmd__dial"
                 ;;
+            stream__agent__subcmd__help,cell)
+                cmd="stream__agent__subcmd__help__subcmd__cell"
+                ;;
             stream__agent__subcmd__help,check-config)
                 cmd="stream__agent__subcmd__help__subcmd__check__subcmd__config"
                 ;;
             stream__agent__subcmd__help,help)
                 cmd="stream__agent__subcmd__help__subcmd__help"
+                ;;
+            stream__agent__subcmd__help,open)
+                cmd="stream__agent__subcmd__help__subcmd__open"
                 ;;
             stream__agent__subcmd__help,run)
                 cmd="stream__agent__subcmd__help__subcmd__run"
@@ -53,7 +65,7 @@ _stream__agent() {
 
     case "${cmd}" in
         stream__agent)
-            opts="-h -V --config --log-level --json --print-default-config --help --version run check-config targets test-dial help"
+            opts="-h -V --config --log-level --json --print-default-config --help --version run check-config targets open cell test-dial help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -74,8 +86,8 @@ _stream__agent() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        stream__subcmd__agent__subcmd__check__subcmd__config)
-            opts="-h --configured --config --log-level --json --help"
+        stream__subcmd__agent__subcmd__cell)
+            opts="-h --json --config --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -96,9 +108,45 @@ _stream__agent() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        stream__subcmd__agent__subcmd__help)
-            opts="run check-config targets test-dial help"
+        stream__subcmd__agent__subcmd__check__subcmd__config)
+            opts="-h --configured --log-level --config --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__help)
+            opts="run check-config targets open cell test-dial help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__help__subcmd__cell)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -125,6 +173,20 @@ _stream__agent() {
             return 0
             ;;
         stream__subcmd__agent__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__help__subcmd__open)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -180,13 +242,47 @@ _stream__agent() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        stream__subcmd__agent__subcmd__run)
-            opts="-h --config --log-level --json --help"
+        stream__subcmd__agent__subcmd__open)
+            opts="-h --runtime --seen --json --config --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --seen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__run)
+            opts="-h --opener --json --config --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --opener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -203,17 +299,17 @@ _stream__agent() {
             return 0
             ;;
         stream__subcmd__agent__subcmd__targets)
-            opts="-h --systemd-dropin --config --log-level --json --help"
+            opts="-h --systemd-dropin --log-level --config --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
+                --log-level)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --log-level)
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -225,7 +321,7 @@ _stream__agent() {
             return 0
             ;;
         stream__subcmd__agent__subcmd__test__subcmd__dial)
-            opts="-h --target --config --log-level --json --help"
+            opts="-h --target --log-level --config --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -235,11 +331,11 @@ _stream__agent() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --config)
+                --log-level)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --log-level)
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -24,38 +24,53 @@ function __fish_stream_agent_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c stream-agent -n "__fish_stream_agent_needs_command" -l config -d 'Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too' -r -F
-complete -c stream-agent -n "__fish_stream_agent_needs_command" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
-complete -c stream-agent -n "__fish_stream_agent_needs_command" -l json -d 'Print results as JSON'
+complete -c stream-agent -n "__fish_stream_agent_needs_command" -l config -d 'Read this configuration file, and config.d/*.toml and targets.d/*.toml next to it' -r -F
+complete -c stream-agent -n "__fish_stream_agent_needs_command" -l log-level -d 'Set the log level (error, warn, info, debug, trace), or filters as in RUST_LOG' -r
+complete -c stream-agent -n "__fish_stream_agent_needs_command" -l json -d 'Print results as JSON, and each error as one line of JSON on standard error'
 complete -c stream-agent -n "__fish_stream_agent_needs_command" -l print-default-config -d 'Print the shipped configuration and exit'
 complete -c stream-agent -n "__fish_stream_agent_needs_command" -s h -l help -d 'Print help'
 complete -c stream-agent -n "__fish_stream_agent_needs_command" -s V -l version -d 'Print version'
 complete -c stream-agent -n "__fish_stream_agent_needs_command" -f -a "run" -d 'Run the agent'
 complete -c stream-agent -n "__fish_stream_agent_needs_command" -f -a "check-config" -d 'Check the configuration and exit'
-complete -c stream-agent -n "__fish_stream_agent_needs_command" -f -a "targets" -d 'Show what may be opened'
-complete -c stream-agent -n "__fish_stream_agent_needs_command" -f -a "test-dial" -d 'Go the way of a stream step by step, and say what would fail and what would mend it'
+complete -c stream-agent -n "__fish_stream_agent_needs_command" -f -a "targets" -d 'List the targets that may be opened'
+complete -c stream-agent -n "__fish_stream_agent_needs_command" -f -a "open" -d 'Open the target of one session for the network half, whose connection the service manager passes'
+complete -c stream-agent -n "__fish_stream_agent_needs_command" -f -a "cell" -d 'Open one target for the opener, whose connection the service manager passes'
+complete -c stream-agent -n "__fish_stream_agent_needs_command" -f -a "test-dial" -d 'Test each step of opening a stream, and print how to fix what fails. Opens no stream and changes nothing'
 complete -c stream-agent -n "__fish_stream_agent_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -l config -d 'Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too' -r -F
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -l json -d 'Print results as JSON'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -l opener -d 'Let the opener behind this socket open the targets. Without it, this process opens them' -r -F
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -l config -d 'Read this configuration file, and config.d/*.toml and targets.d/*.toml next to it' -r -F
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -l log-level -d 'Set the log level (error, warn, info, debug, trace), or filters as in RUST_LOG' -r
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -l json
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand run" -s h -l help -d 'Print help'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l config -d 'Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too' -r -F
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l configured -d 'Only say what to do first, with exit code 1, when nothing at all is configured'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l json -d 'Print results as JSON'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l log-level -r
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l config -d 'Read this configuration file, and config.d/*.toml and targets.d/*.toml next to it' -r -F
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l configured -d 'Check only whether anything is configured. If not, print the first steps and exit with 1'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l json -d 'Print results as JSON, and each error as one line of JSON on standard error'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -s h -l help -d 'Print help'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l config -d 'Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too' -r -F
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l systemd-dropin -d 'Print the drop-in for stream-agent.service that gives the targets what they need: groups, devices. As root'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l json -d 'Print results as JSON'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l log-level -r
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l config -d 'Read this configuration file, and config.d/*.toml and targets.d/*.toml next to it' -r -F
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l systemd-dropin -d 'Print a drop-in for stream-agent.service that grants what the targets need: groups, devices. Run it as root'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l json -d 'Print results as JSON, and each error as one line of JSON on standard error'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -s h -l help -d 'Print help'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -l target -d 'Probe only this target' -r
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -l config -d 'Configuration file; config.d/*.toml and targets.d/*.toml beside it are read too' -r -F
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -l log-level -d 'Log level, or filters as in RUST_LOG' -r
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -l json -d 'Print results as JSON'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand open" -l runtime -d 'The folder with the sockets of cells' -r -F
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand open" -l seen -d 'The folder of the sessions that have begun' -r -F
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand open" -l config -d 'Read this configuration file, and config.d/*.toml and targets.d/*.toml next to it' -r -F
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand open" -l log-level -d 'Set the log level (error, warn, info, debug, trace), or filters as in RUST_LOG' -r
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand open" -l json
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand open" -s h -l help -d 'Print help'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand cell" -l config -d 'Read this configuration file, and config.d/*.toml and targets.d/*.toml next to it' -r -F
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand cell" -l log-level -d 'Set the log level (error, warn, info, debug, trace), or filters as in RUST_LOG' -r
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand cell" -l json
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand cell" -s h -l help -d 'Print help'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -l target -d 'Test only this target' -r
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -l log-level -r
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -l config -d 'Read this configuration file, and config.d/*.toml and targets.d/*.toml next to it' -r -F
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -l json -d 'Print results as JSON, and each error as one line of JSON on standard error'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand test-dial" -s h -l help -d 'Print help'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets test-dial help" -f -a "run" -d 'Run the agent'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets test-dial help" -f -a "check-config" -d 'Check the configuration and exit'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets test-dial help" -f -a "targets" -d 'Show what may be opened'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets test-dial help" -f -a "test-dial" -d 'Go the way of a stream step by step, and say what would fail and what would mend it'
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets test-dial help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets open cell test-dial help" -f -a "run" -d 'Run the agent'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets open cell test-dial help" -f -a "check-config" -d 'Check the configuration and exit'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets open cell test-dial help" -f -a "targets" -d 'List the targets that may be opened'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets open cell test-dial help" -f -a "open" -d 'Open the target of one session for the network half, whose connection the service manager passes'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets open cell test-dial help" -f -a "cell" -d 'Open one target for the opener, whose connection the service manager passes'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets open cell test-dial help" -f -a "test-dial" -d 'Test each step of opening a stream, and print how to fix what fails. Opens no stream and changes nothing'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand help; and not __fish_seen_subcommand_from run check-config targets open cell test-dial help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

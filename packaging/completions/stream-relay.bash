@@ -129,17 +129,17 @@ _stream__relay() {
             return 0
             ;;
         stream__subcmd__relay__subcmd__check__subcmd__config)
-            opts="-h --systemd-dropin --configured --config --log-level --json --help"
+            opts="-h --systemd-dropin --configured --log-level --config --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
+                --log-level)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --log-level)
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -639,7 +639,7 @@ _stream__relay() {
             return 0
             ;;
         stream__subcmd__relay__subcmd__serve)
-            opts="-h --config --log-level --json --help"
+            opts="-h --json --config --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,4 +1,4 @@
-# Sourced by the tests of the packages: systems that are booted, or only entered, for one script each.
+# Sourced by the tests of the packages: boots a system for one script, or runs it there without a boot.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cache=${STREAM_PACKAGES_CACHE:-$PWD/.cache/packages}
@@ -6,7 +6,7 @@ debs=$PWD/target/packages/deb
 world=$(mktemp -d)
 chmod 755 "$world"
 trap 'rm -rf "$world"' EXIT
-# What the scripts inside find in /in.
+# The folder that the scripts have as /in.
 mkdir "$world/in"
 
 fail() {
@@ -14,13 +14,13 @@ fail() {
   exit 1
 }
 
-# Runs packaging/tests/inside/SCRIPT as the only job of a system that is booted from TREE; MORE are options of systemd-nspawn.
+# Boots a system from TREE, which only runs packaging/tests/inside/SCRIPT. MORE are options of systemd-nspawn.
 # Nothing is written to the tree. The script finds the packages in /packages and the folder $world/in as /in.
 boot() { # TREE SCRIPT [MORE...]
   local tree=$1 script=$2 name=stream-$1-$BASHPID status=0 cgroup place=()
   shift 2
   echo "exec bash /tests/$script" >"$world/in/script"
-  # Where systemd does not run, each booted system needs a cgroup of its own, or several at once would take each other's for theirs.
+  # Without systemd on this system, each booted system needs a cgroup of its own. Otherwise several would use each other's.
   if [ ! -d /run/systemd/system ]; then
     place=(--keep-unit)
     for cgroup in /sys/fs/cgroup/{systemd,unified}; do
@@ -43,7 +43,7 @@ boot() { # TREE SCRIPT [MORE...]
   rm -f "$world/in/said"
 }
 
-# The same without a boot: only the files and a network of its own.
+# The same without a boot: only with the files and a separate network.
 enter() { # TREE SCRIPT [MORE...]
   local tree=$1 script=$2
   shift 2
@@ -59,5 +59,5 @@ binds=(
   --bind="$world/in:/in"
 )
 
-# What this system boots with: the suites whose systemd is tested.
+# The suites whose systemd is tested.
 suites=(bookworm trixie)

@@ -1,11 +1,11 @@
-# Sourced: what the tests of the RPM packages share.
+# Sourced by the tests of the RPM packages.
 
 fail() {
   echo "FAIL $*" >&2
   exit 1
 }
 
-# Debian's glibc and shell are no RPM packages: one that provides what the packages $2.. require, into the folder $1.
+# Debian's glibc and shell are not RPM packages. Creates one that provides the requirements of the packages $2.., in the folder $1.
 stand_in() {
   local folder=$1 top
   shift
@@ -20,8 +20,8 @@ stand_in() {
   rm -rf "$top"
 }
 
-# The next release of the packages $2.., into the folder $1: the same spec (or $SPEC) and programs, and a new line in config.toml.
-# $DIST is what its release ends in.
+# Creates the next release of the packages $2.. in the folder $1: the same spec (or $SPEC) and programs, and a new line in config.toml.
+# $DIST is the suffix of its release.
 next_release() {
   local folder=$1 top package
   shift
@@ -29,19 +29,21 @@ next_release() {
   for package in "$@"; do
     mkdir -p "$top/root" && rpm2cpio "$package" | (cd "$top/root" && cpio -idm --quiet)
   done
-  # Their folders are named by version, and %license makes them.
+  # Their folders are named by version, and %license creates them.
   rm -rf "$top"/root/usr/share/licenses/*
   for file in "$top"/root/etc/*/config.toml; do echo '# next' >>"$file"; done
   mkdir -p "$top/BUILD"
   cp LICENSE-* "$top/BUILD"
-  # Only how the files come to be is left out.
-  sed -e '/^%debug_package/d; /^%prep$/,/^# The user comes/c\%install\ncp -a '"$top"'/root/. %{buildroot}\n' "${SPEC-rpm/stream.spec}" >"$top/stream.spec"
+  # Only the build of the files is left out.
+  awk -v install="%install\ncp -a $top/root/. %{buildroot}\n" \
+    '/^%debug_package/ { next } /^%prep$/ { print install; skip = 1 } /^%define user\(/ { skip = 0 } !skip' \
+    "${SPEC-rpm/stream.spec}" >"$top/stream.spec"
   rpmbuild -bb --quiet --nodeps --define "_topdir $top" --define "dist ${DIST-.next}" --define '__os_install_post %{nil}' "$top/stream.spec"
   cp "$top"/RPMS/*/*.rpm "$folder"
   rm -rf "$top"
 }
 
-# Prints a tree of Debian $1, with the packages $2 besides, named $3; made once (half a minute).
+# Prints a tree of Debian $1, with the packages $2, named $3. It is created once (half a minute).
 debian() {
   local tree=.cache/packages/${3-$1}
   if [ ! -d "$tree" ]; then
@@ -53,7 +55,7 @@ debian() {
   echo "$tree"
 }
 
-# Boots the tree $1, runs run.sh of the folder $2 there (it is /in), and ends as that did. Nothing is written to the tree.
+# Boots the tree $1, runs run.sh of the folder $2 (/in in the system), and returns its exit code. Nothing is written to the tree.
 boot() {
   local tree=$1 in=$2 out
   out=$(mktemp -d)
@@ -66,7 +68,7 @@ ExecStart=/bin/bash -c "exec bash /in/run.sh >/out/out.log 2>&1"
 ExecStopPost=/bin/sh -c 'systemctl --no-block exit ${EXIT_STATUS:-9}'
 TimeoutStartSec=120
 END
-  # A cgroup of its own: several systems at once would take each other's for theirs.
+  # A separate cgroup, because several systems would use each other's.
   local status=0 place
   if [ ! -d /run/systemd/system ]; then mkdir -p /sys/fs/cgroup/{systemd,unified}/stream-rpm-$$; fi
   (

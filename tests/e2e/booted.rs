@@ -1,5 +1,7 @@
-//! What only a booted system has: the journal, and machines of systemd-machined. systemd runs in a container of its
-//! own, and the chain with it.
+//! What only a booted system has: the journal, and machines of systemd-machined. systemd runs in a container, and the
+//! programs run inside it.
+
+use std::path::Path;
 
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -12,16 +14,18 @@ const TARGETS: &str = "\
     [target.shell]\nkind = 'machine'\nmachines = ['in*']\naction = 'shell'\nargv = ['/bin/sh']\n\
     [target.login]\nkind = 'machine'\nmachines = ['inner']\n";
 
-/// Runs a script of `tests/parts/booted` as the only job of a system that is booted for it. Gives what it said.
+/// Boots a system whose only job is a script of `tests/parts/booted`, and returns its output.
 async fn booted(world: &World, script: &str) -> String {
     let tree = parts_cache().join("tree");
-    let parts = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parts/booted");
+    let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parts/booted");
     let dir = world.dir.path().display().to_string();
-    let environment = format!("DIR={dir}\nIP={}\nAGENT={AGENT}\nRELAY={RELAY}\n", world.ip);
+    // The system sees only this folder of cargo's, so paths must not lead through another one.
+    let [agent, relay] = [AGENT, RELAY].map(|program| Path::new(program).canonicalize().unwrap());
+    let (programs, agent, relay) = (agent.parent().unwrap().display(), agent.display(), relay.display());
+    let environment = format!("DIR={dir}\nIP={}\nAGENT={agent}\nRELAY={relay}\n", world.ip);
     std::fs::write(world.path("environment"), environment + "export DIR IP AGENT RELAY\n").unwrap();
     std::fs::write(world.path("script"), format!("exec bash /parts/{script} {dir}\n")).unwrap();
-    let programs = std::path::Path::new(AGENT).parent().unwrap().display().to_string();
-    // A cgroup of its own: several systems at once would take each other's for theirs.
+    // Its own cgroup, because several systems at once would use each other's.
     let cgroups = ["systemd", "unified"].map(|kind| format!("/sys/fs/cgroup/{kind}/stream-{}", world.ip));
     let enter: String =
         cgroups.iter().map(|path| format!("mkdir -p {path} && echo $$ > {path}/cgroup.procs; ")).collect();

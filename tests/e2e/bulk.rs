@@ -1,4 +1,4 @@
-//! Many bytes, and clients that are slow to take them: nothing is lost, and nothing piles up.
+//! Many bytes and slow clients: nothing is lost, and memory does not grow.
 
 use std::pin::Pin;
 use std::process::Stdio;
@@ -17,33 +17,33 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::world::{SOON, World};
 
-pub const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 
-/// How long a gibibyte may take, also on a machine that does something else.
+/// How long a gibibyte may take on a busy machine.
 const LONG: Duration = Duration::from_secs(300);
 
 /// Bytes that do not repeat: noise, with a number in every piece.
-pub struct Pattern {
+pub(crate) struct Pattern {
     noise: Vec<u8>,
     number: u64,
 }
 
 impl Pattern {
-    pub fn new() -> Pattern {
+    pub(crate) fn new() -> Pattern {
         let mut noise = vec![0; MIB];
         SystemRandom::new().fill(&mut noise).unwrap();
         Pattern { noise, number: 0 }
     }
 
     /// The next MiB.
-    pub fn next_piece(&mut self) -> &[u8] {
+    pub(crate) fn next_piece(&mut self) -> &[u8] {
         self.noise[..8].copy_from_slice(&self.number.to_be_bytes());
         self.number += 1;
         &self.noise
     }
 }
 
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&digest::digest(&digest::SHA256, bytes))
 }
 
@@ -51,7 +51,7 @@ fn hex(digest: &digest::Digest) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes so many MiB; gives their hash.
+/// Writes this many MiB and returns their hash.
 async fn source(to: &mut (impl AsyncWrite + Unpin), mib: usize) -> String {
     let mut pattern = Pattern::new();
     let mut hash = digest::Context::new(&digest::SHA256);
@@ -64,7 +64,7 @@ async fn source(to: &mut (impl AsyncWrite + Unpin), mib: usize) -> String {
     hex(&hash.finish())
 }
 
-/// Reads to the end; gives the number of bytes and their hash.
+/// Reads to the end, and returns the number of bytes and their hash.
 async fn sink(from: &mut (impl AsyncRead + Unpin)) -> (usize, String) {
     let mut hash = digest::Context::new(&digest::SHA256);
     let (mut buffer, mut total) = (vec![0; MIB], 0);
@@ -136,7 +136,7 @@ async fn a_gibibyte_comes_down_through_standard_output() {
     assert!(timeout(SOON, open.wait()).await.unwrap().unwrap().success());
 }
 
-/// A connection that gives one byte at a time for as long as it is told to.
+/// A connection that gives one byte at a time for as long as the test wants.
 struct Trickle {
     stream: TcpStream,
     slow: Arc<AtomicBool>,
@@ -182,7 +182,7 @@ async fn a_client_that_takes_single_bytes_gets_them_all() {
     let (world, listener) = with_listener().await;
     let url = world.url("bulk").await;
     let stream = TcpStream::connect((world.ip.as_str(), 8080)).await.unwrap();
-    // Not in the handshake: there the client itself takes single bytes for an attack.
+    // Not during the handshake, where the client itself treats single bytes as an attack.
     let slow = Arc::new(AtomicBool::new(false));
     let trickle = Trickle { stream, slow: slow.clone() };
     let (mut client, _) = tokio_tungstenite::client_async(url, trickle).await.unwrap();
@@ -205,7 +205,7 @@ async fn a_client_that_takes_single_bytes_gets_them_all() {
     assert_eq!((total, hex(&hash.finish())), (32 * MIB, sending.await.unwrap()));
 }
 
-/// Reads the lines of `seq`, and that none is missing or comes twice.
+/// Reads the lines of `seq`, and fails if one is missing or comes twice.
 struct Counted {
     next: u64,
     rest: Vec<u8>,
@@ -246,7 +246,7 @@ async fn a_stall_in_a_flood_loses_nothing_and_piles_up_nothing() {
     let before = sizes();
     flow(16 * MIB).await;
     let flowing = sizes();
-    // The stall itself is what is tested, so its length is a matter of the clock.
+    // The stall itself is tested, so its length is measured by the clock.
     let mut stalled = flowing;
     for _ in 0..100 {
         sleep(Duration::from_millis(100)).await;
@@ -263,7 +263,7 @@ async fn a_stall_in_a_flood_loses_nothing_and_piles_up_nothing() {
     world.agent().says("stream ended, target flood").await;
 }
 
-/// Bytes that a target gets rid of while its client takes none.
+/// Bytes that a target can write while its client reads none.
 async fn said_to_a_stalled_client(profile: &str) -> usize {
     let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = target.local_addr().unwrap();
@@ -272,7 +272,7 @@ async fn said_to_a_stalled_client(profile: &str) -> usize {
     let _client = world.open("t").await;
     let (mut connection, _) = timeout(SOON, target.accept()).await.unwrap().unwrap();
     let (piece, mut said) = (vec![7; 16 << 10], 0);
-    // Full is when nothing was taken for a second: no event says so.
+    // Full means that nothing was accepted for a second: there is no event for it.
     while let Ok(written) = timeout(Duration::from_secs(1), connection.write(&piece)).await {
         said += written.unwrap();
     }

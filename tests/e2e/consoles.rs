@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use crate::world::{Client, SOON, World, eventually, within};
 use futures_util::{SinkExt, StreamExt};
 
-/// Opens a terminal target and tells its size.
+/// Opens a terminal target and sends its size.
 async fn terminal(world: &World, target: &str, cols: u16, rows: u16) -> Client {
     let mut client = Client::connect(&world.url(target).await, &["stream.v1"]).await;
     resize(&mut client, cols, rows).await;
@@ -78,7 +78,7 @@ async fn a_flood_to_a_stalled_browser_is_bounded_and_hears_its_interrupt() {
             break pid;
         }
     };
-    // It has written all that goes into the buffers on the way when it is asleep, waiting for its terminal.
+    // When it sleeps waiting for its terminal, all buffers on the way are full.
     let stat = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
     let children = format!("/proc/{pid}/task/{pid}/children");
     let writes = || {
@@ -87,7 +87,7 @@ async fn a_flood_to_a_stalled_browser_is_bounded_and_hears_its_interrupt() {
             || children.split_whitespace().any(|child| stat(child.parse().unwrap()).contains("n_tty"))
     };
     let before = (world.agent().rss(), world.relay().rss());
-    // A kernel that tells no wait channels leaves the deadline of a second, which is enough for any buffer.
+    // A kernel without wait channels leaves the deadline of a second, which is enough for any buffer.
     let quiet = Instant::now();
     eventually(|| writes() || quiet.elapsed() > Duration::from_secs(1), || "it goes on writing".into()).await;
     let after = (world.agent().rss(), world.relay().rss());
@@ -100,7 +100,7 @@ async fn a_flood_to_a_stalled_browser_is_bounded_and_hears_its_interrupt() {
     within(SOON, is_gone, || "Ctrl-C did not get through".into()).await;
     println!("Ctrl-C took {:?}", typed.elapsed());
     assert!(!world.path("over").exists());
-    // And nothing of what was written before is lost to a browser that wakes up.
+    // A browser that wakes up has lost nothing.
     let mut bytes = 0;
     while let Some(Ok(message)) = client.next().await {
         match message {
@@ -123,7 +123,7 @@ async fn a_browser_that_acknowledges_is_never_more_than_its_credit_behind() {
     let world = World::with(FLOOD).await;
     let mut client = Client::connect(&world.url("flood").await, &["stream.v1"]).await;
     client.send_text(r#"{"type":"ack","bytes":0}"#).await;
-    // The first bytes may be under way before the first ack is heard.
+    // The first bytes may be under way before the first ack arrives.
     let mut got = 0;
     while let Ok(message) = tokio::time::timeout(Duration::from_millis(500), client.next()).await {
         if let Message::Binary(piece) = message {
@@ -173,7 +173,7 @@ async fn what_is_used_for_injection_is_refused_on_the_whole_way() {
         println!("{:<24} {message}", format!("{value:.20?}"));
     }
     world.agent().says("params_not_allowed").await;
-    // Records have the parameters that passed, also where no client came, and no value that was refused.
+    // Records contain accepted parameters, even if no client came, and no refused value.
     let body = serde_json::json!({ "host": "h1", "target": "unit", "params": { "unit": "late.service" } });
     let (_, answer) = world.api("POST", "/api/v1/sessions", body).await;
     let session = format!("/api/v1/sessions/{}", answer["session"].as_str().unwrap());
@@ -215,7 +215,7 @@ impl Container {
         container
     }
 
-    /// The container lives on, and with it whatever pipes it was started with: into a file, then.
+    /// The container keeps the pipes that it was started with open, so they go to a file.
     async fn lxc(&self, program: &str, args: &[&str]) {
         let log = self.dir.path().join("log");
         let out = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
@@ -248,19 +248,19 @@ async fn a_container_of_lxc_has_a_console_and_takes_commands() {
     ))
     .await;
     let mut shell = terminal(&world, "shell", 100, 30).await;
-    // A shell that is just starting forgets what was typed before.
+    // A starting shell discards earlier input.
     shell.read_until("# ").await;
     shell.send(b"echo $((6*7)) $(hostname); stty size; exit 5\n".to_vec()).await;
     let said = shell.read_until("30 100").await;
     assert!(said.contains("42 c1"), "{said:?}");
     let mut console = Client::connect(&world.url_with("console", &["container=c1"]).await, &[]).await;
-    // What is typed before it is connected is dropped by it.
+    // It drops what is typed before it is connected.
     console.read_until("to exit the console").await;
     console.send(b"\r\r".to_vec()).await;
     console.read_until("#").await;
     console.send(b"echo $((7*7))\r".to_vec()).await;
     console.read_until("49").await;
-    // A container that stops takes its streams with it.
+    // The streams of a container end when it stops.
     container.lxc("lxc-stop", &["-k"]).await;
     assert_eq!(console.rest().await.1, 1000);
     let output = world.open_command(&["h1", "console", "--param", "container=d1"]).output().await.unwrap();

@@ -1,4 +1,4 @@
-//! Containers of the real Docker Engine and the real Podman, by the same targets.
+//! Containers of the real Docker Engine and the real Podman, with the same targets.
 
 use std::process::{Command as Now, Stdio};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::world::{Client, Process, World, eventually, within};
 
-/// Engines take seconds where the processor is busy.
+/// Engines take seconds on a busy machine.
 const ENGINE: Duration = Duration::from_secs(60);
 
-/// An engine of one test's own, with an image of busybox and without a network.
+/// An engine for one test, with an image of busybox and without a network.
 struct Engine {
     brand: &'static str,
     dir: TempDir,
@@ -93,7 +93,7 @@ impl Engine {
         )
     }
 
-    /// Processes in a container, without those that only wait for somebody to ask how they ended.
+    /// Processes in a container, without zombies.
     async fn processes(&self, name: &str) -> usize {
         self.does(&["top", name]).await.lines().skip(1).filter(|line| !line.contains('[')).count()
     }
@@ -116,12 +116,12 @@ impl Drop for Engine {
             run(&["rm", "--force", id]);
         }
         let Some(daemon) = self.daemon.take() else { return };
-        // It takes its containerd with it, if it may.
+        // It stops its containerd, if it is allowed to.
         daemon.signal(Signal::SIGTERM);
         let proc = format!("/proc/{}/exe", daemon.pid());
         poll(|| std::fs::read_link(&proc).is_err());
         if self.brand == "podman" {
-            // Its supervisors stay for five minutes after a program, for whoever asks how it ended, and call it
+            // Its supervisors stay for five minutes after a program, for anyone who asks how it ended, and call it
             // again when they end.
             let place = self.dir.path().display().to_string();
             poll(|| !end_all(&place));
@@ -140,7 +140,7 @@ fn poll(mut is_over: impl FnMut() -> bool) {
     }
 }
 
-/// Ends the processes of podman that name this place; whether there were any.
+/// Ends podman's processes for this folder, and returns whether there were any.
 fn end_all(place: &str) -> bool {
     let mut found = false;
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -207,17 +207,17 @@ async fn consoles(brand: &'static str) {
     started(&world, 2).await;
     console.is_answered().await;
     look.read_until("\n=42=").await;
-    // The size is told behind the bytes' back.
+    // The size travels apart from the bytes.
     let mut size = String::new();
     while !size.contains("33 101") {
         size = type_until(&mut console, "stty size; echo ='.'=\r", "=.=\r\n").await;
     }
-    // Who looks on says nothing, and cannot make the screen smaller.
+    // A viewer cannot type, and cannot make the screen smaller.
     look.send(b"echo typed-by-$((7*7))\r".to_vec()).await;
     look.send_text(r#"{"type":"resize","cols":40,"rows":10}"#).await;
     let said = type_until(&mut console, "stty size; echo +'.'+\r", "+.+\r\n").await;
     assert!(said.contains("33 101") && !said.contains("typed-by"), "{said:?}");
-    // The line before, with the key that engines would hold back.
+    // The previous line, with the key that engines would hold back.
     type_until(&mut console, "echo before\r", "\nbefore").await;
     type_until(&mut console, "\x10", "echo before").await;
     type_until(&mut console, "\r", "\nbefore").await;
@@ -271,14 +271,14 @@ async fn programs(brand: &'static str) {
     lines.sort_unstable();
     assert_eq!((lines, status, code), (vec!["/tmp", "7", "b c typed", "wrong"], Some(3), 1000), "{reason}");
 
-    // The end of what is typed arrives, and nothing of it is lost before.
+    // The end of the input arrives, and no input is lost before it.
     let mut deaf = terminal(&world, "deaf", "web-1").await;
     deaf.send(b"all of it".to_vec()).await;
     deaf.send_text(r#"{"type":"eof"}"#).await;
     let (said, status, code, reason) = rest(&mut deaf).await;
     assert_eq!((said.as_str(), status, code), ("all of it", Some(0), 1000), "{reason}");
 
-    // Whoever leaves leaves nothing running, in whatever state it is.
+    // When a client leaves, its program ends in any state.
     let mut shell = terminal(&world, "shell", "web-1").await;
     shell.is_answered().await;
     type_until(&mut shell, "echo $((7*7)); sleep 1001\r", "\n49").await;
@@ -301,7 +301,7 @@ async fn programs(brand: &'static str) {
     println!("{brand}, no such program: {said:?} {status:?} {code} {reason:?}");
     assert!(code == 4502 || matches!(status, Some(126 | 127)), "{code} {status:?} {reason}");
 
-    // Nor does an agent that is stopped.
+    // The same when the agent stops.
     let mut stubborn = terminal(&world, "stubborn", "web-1").await;
     stubborn.read_until("ready").await;
     world.agent().signal(Signal::SIGTERM);
@@ -325,7 +325,7 @@ async fn logs(brand: &'static str) {
     )
     .await;
     let mut log = terminal(&world, "log", "web-1").await;
-    // What could move a cursor is made visible.
+    // Control characters are made visible.
     let said = log.read_until("title").await;
     assert!(said.contains("line 4\n^[]0;title"), "{said:?}");
     assert!(!said.contains("line 2") && !said.contains('\x1b'), "{said:?}");
@@ -365,7 +365,7 @@ async fn ends(brand: &'static str) {
         .concat(),
     )
     .await;
-    // The container goes on listening when one of its clients has said all it had to say.
+    // The container keeps reading when one of its clients ends its input.
     let mut first = terminal(&world, "console", "web-2").await;
     let mut second = terminal(&world, "console", "web-2").await;
     started(&world, 2).await;
@@ -379,7 +379,7 @@ async fn ends(brand: &'static str) {
         assert_eq!((lines, status, code), (vec!["from one", "from two"], Some(4), 1000), "{reason}");
     }
 
-    // An ID is no name, nor is the beginning of one.
+    // An ID, or the start of one, is not a name.
     for which in [&id[..], &id[..6], "nobody"] {
         let mut client = terminal(&world, "console", which).await;
         assert_eq!(rest(&mut client).await.2, 4502);
@@ -395,7 +395,7 @@ async fn ends(brand: &'static str) {
         println!("{brand}, restarted: {status:?} {code} {reason:?}");
         assert_eq!((code, reason.as_str()), (4502, "the container was restarted"));
     }
-    // What was opened by its name is the new one.
+    // The name opens the new container.
     let mut console = terminal(&world, "console", "web-1").await;
     console.is_answered().await;
     engine.does(&["pause", "web-1"]).await;

@@ -1,4 +1,4 @@
-//! A link that goes silent without a word: both ends notice, and nobody waits for ever.
+//! A link that goes silent: both ends notice, and nothing waits for ever.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::world::{Client, World, within};
 const TARGETS: &str = "[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\n\
     [target.flood]\nkind = 'exec'\nargv = ['/usr/bin/yes']\n";
 
-/// The promise.
+/// The promised time.
 const PROMISE: Duration = Duration::from_secs(60);
 
 /// What a busy machine may add to it.
@@ -67,8 +67,8 @@ async fn both_ends_of_an_idle_stream_notice_a_cut_link() {
     assert_eq!(client.read(6).await, b"before");
     cut(&namespace, &world, &mut client, "idle").await;
 
-    // Nobody has to do anything when the link is back.
-    namespace.mend();
+    // When the link is back, everything recovers by itself.
+    namespace.fix();
     let begun = Instant::now();
     let url = loop {
         let (status, answer) =
@@ -79,7 +79,7 @@ async fn both_ends_of_an_idle_stream_notice_a_cut_link() {
         assert!(begun.elapsed() < PROMISE, "{answer}\n{}", world.agent().said());
         sleep(Duration::from_millis(100)).await;
     };
-    println!("served again {:.1} s after the link was mended", begun.elapsed().as_secs_f32());
+    println!("served again {:.1} s after the link was fixed", begun.elapsed().as_secs_f32());
     let mut client = Client::connect(&url, &[]).await;
     client.send(b"after".to_vec()).await;
     assert_eq!(client.read(5).await, b"after");

@@ -1,4 +1,4 @@
-//! The end of a stream, whoever brings it about: nothing is lost before it, and its code is right.
+//! The end of a stream, whoever causes it: no byte is lost before it, and the close code is right.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -48,14 +48,14 @@ async fn what_a_client_said_right_before_its_end_arrives() {
             client.send(sent.clone()).await;
             client.close().await;
         };
-        let hear = async {
+        let receive = async {
             let mut stream = listener.accept().await.unwrap().0;
-            let mut heard = Vec::new();
-            stream.read_to_end(&mut heard).await.unwrap();
-            heard
+            let mut received = Vec::new();
+            stream.read_to_end(&mut received).await.unwrap();
+            received
         };
-        let ((), heard) = tokio::join!(talk, hear);
-        assert!(heard == sent, "round {round}: {} bytes", heard.len());
+        let ((), received) = tokio::join!(talk, receive);
+        assert!(received == sent, "round {round}: {} bytes", received.len());
     }
     world.metric_is("stream_relay_streams", 0.0).await;
 }
@@ -63,13 +63,13 @@ async fn what_a_client_said_right_before_its_end_arrives() {
 #[tokio::test]
 async fn half_close_works_between_our_own_ends() {
     let (world, listener) = with_service("").await;
-    // Hears everything to the end, and only then answers: with what it heard, reversed.
+    // Reads everything to the end, and only then answers: with what it read, reversed.
     let serve = tokio::spawn(async move {
         let mut stream = listener.accept().await.unwrap().0;
-        let mut heard = Vec::new();
-        stream.read_to_end(&mut heard).await.unwrap();
-        heard.reverse();
-        stream.write_all(&heard).await.unwrap();
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).await.unwrap();
+        received.reverse();
+        stream.write_all(&received).await.unwrap();
     });
     let mut open = world.open_command(&["h1", "tcp", "--stdio"]);
     let mut open = open.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -99,9 +99,9 @@ async fn a_target_that_shuts_down_writing_goes_on_listening() {
     assert_eq!(client.next().await, Message::text(r#"{"type":"eof"}"#));
     client.send(b"and I".to_vec()).await;
     client.send_text(r#"{"type":"eof"}"#).await;
-    let mut heard = String::new();
-    stream.read_to_string(&mut heard).await.unwrap();
-    assert_eq!(heard, "and I");
+    let mut received = String::new();
+    stream.read_to_string(&mut received).await.unwrap();
+    assert_eq!(received, "and I");
     client.closed_with(1000).await;
 }
 
@@ -114,7 +114,7 @@ async fn of_a_hundred_clients_with_one_token_exactly_one_is_linked() {
     let url = world.url("cat").await;
     let clients = join_all((0..100).map(|_| Client::connect(&url, &[]))).await;
     let fates = join_all(clients.into_iter().map(|mut client| async move {
-        // A loser's connection may be closed before it has spoken.
+        // A losing connection may be closed before it has sent anything.
         use futures_util::SinkExt;
         let _ = client.socket.send(Message::binary(b"mine".to_vec())).await;
         match client.next().await {
@@ -138,7 +138,7 @@ async fn of_a_hundred_clients_with_one_token_exactly_one_is_linked() {
 #[tokio::test]
 async fn a_session_of_several_streams_is_for_one_client() {
     let (world, listener) = with_service("max_streams = 3").await;
-    // Every connection is told its number.
+    // Every connection receives its number.
     tokio::spawn(async move {
         let mut kept = Vec::new();
         for number in 1.. {
@@ -167,7 +167,7 @@ async fn a_session_of_several_streams_is_for_one_client() {
     }
     world.metric_is("stream_relay_streams", 0.0).await;
     world.metric_is("stream_relay_hosts_parked", 0.0).await;
-    // The token died with its session, and now looks like any other.
+    // The token ended with its session, and is now unknown.
     assert_eq!(Client::connect(&url, &[]).await.closed_with(4404).await, "no host with this token");
 }
 

@@ -1,4 +1,4 @@
-//! The way of a stream, from the platform's API to the target and back, against both nats-servers.
+//! A stream's path from the platform's API to the target and back, with both nats-servers.
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -67,7 +67,7 @@ async fn the_api_tells_apart_why_something_cannot_be_had() {
         json!({ "name": "nowhere", "kind": "tcp", "title": "Nothing", "modes": ["rw"] })
     );
     assert!(!list.to_string().contains("127.0.0.1"));
-    // A host that is connected and silent is told apart from one that is not there.
+    // A host that is connected and silent differs from one that is not there.
     world.agent().signal(nix::sys::signal::Signal::SIGSTOP);
     let (status, answer) = post(json!({ "host": "h1", "target": "cat" })).await;
     world.agent().signal(nix::sys::signal::Signal::SIGCONT);
@@ -127,7 +127,7 @@ async fn read_only_drops_what_the_client_sends() {
         world.api("POST", "/api/v1/sessions", json!({ "host": "h1", "target": "cat", "mode": "ro" })).await;
     let mut client = Client::connect(session["url"].as_str().unwrap(), &[]).await;
     client.send(b"never".to_vec()).await;
-    // Its input is /dev/null, so cat ends at once and has said nothing.
+    // Its input is /dev/null, so cat ends at once without output.
     let (bytes, code, _) = client.rest().await;
     assert_eq!((bytes.len(), code), (0, 1000));
 }

@@ -1,13 +1,13 @@
-//! Grants that must not work: at the agent, over NATS, and at the relay, by dialling it.
+//! Grants that must not work, at the agent over NATS and at the relay by dialling it.
 
 use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use protocol::grant::{Claims, unix};
+use protocol::signing::SigningKey;
+use protocol::token::Token;
 use serde_json::{Value, json};
-use stream::protocol::grant::{Claims, sign, unix};
-use stream::protocol::issuers::SigningKey;
-use stream::protocol::token::Token;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -16,7 +16,7 @@ use crate::world::{Client, World};
 const CAT: &str = "[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\n";
 
 fn key(world: &World) -> SigningKey {
-    SigningKey::read(&world.path("relay/k1.pem")).unwrap()
+    keys::read_signing_key(&world.path("relay/k1.pem")).unwrap()
 }
 
 fn claims(world: &World, token: &Token) -> Claims {
@@ -85,7 +85,7 @@ async fn a_grant_of_a_platform_opens_what_it_says_and_only_once() {
     let world = World::with(CAT).await;
     world.takes_foreign_grants().await;
     let token = Token::generate().unwrap();
-    let grant = sign(&claims(&world, &token), &key(&world));
+    let grant = key(&world).sign(&claims(&world, &token));
     assert_eq!(command(&world, &grant).await["ok"], true);
     let mut client =
         Client::connect(&format!("{}/v1/stream/{}", world.relay_url(), token.reveal()), &[]).await;
@@ -105,7 +105,7 @@ async fn whatever_is_wrong_with_a_grant_is_refused_at_the_agent_and_at_the_relay
     world.takes_foreign_grants().await;
     let (token, key) = (Token::generate().unwrap(), key(&world));
     let good = claims(&world, &token);
-    let jws = sign(&good, &key);
+    let jws = key.sign(&good);
     let other_key = SigningKey::generate("k1").unwrap().0;
     let unknown_key = SigningKey::generate("k9").unwrap().0;
     let old = Claims { iat: good.iat - 100, exp: good.exp - 100, ..good.clone() };
@@ -119,11 +119,11 @@ async fn whatever_is_wrong_with_a_grant_is_refused_at_the_agent_and_at_the_relay
         (with_algorithm(&world, &jws, "HS256"), "grant_algorithm"),
         (with_algorithm(&world, &jws, "RS256"), "grant_algorithm"),
         (String::from_utf8(forged).unwrap(), "grant_signature"),
-        (sign(&good, &other_key), "grant_signature"),
-        (sign(&good, &unknown_key), "grant_unknown_issuer"),
-        (sign(&old, &key), "grant_expired"),
-        (sign(&long, &key), "grant_expired"),
-        (sign(&future, &key), "grant_expired"),
+        (other_key.sign(&good), "grant_signature"),
+        (unknown_key.sign(&good), "grant_unknown_issuer"),
+        (key.sign(&old), "grant_expired"),
+        (key.sign(&long), "grant_expired"),
+        (key.sign(&future), "grant_expired"),
         ("nonsense".into(), "grant_malformed"),
         (token.reveal(), "grant_malformed"),
     ];
@@ -131,15 +131,15 @@ async fn whatever_is_wrong_with_a_grant_is_refused_at_the_agent_and_at_the_relay
         assert_eq!(command(&world, grant).await["code"], *code);
         assert_eq!(dial(&world, grant).await, (401, (*code).to_owned()));
     }
-    // What only one of the two can know.
-    let elsewhere = sign(&Claims { aud: "host:h2".into(), ..good.clone() }, &key);
+    // What only one of the two can check.
+    let elsewhere = key.sign(&Claims { aud: "host:h2".into(), ..good.clone() });
     assert_eq!(command(&world, &elsewhere).await["code"], "grant_audience");
-    let other_relay = sign(&Claims { relay: "wss://relay.example.com".into(), ..good.clone() }, &key);
+    let other_relay = key.sign(&Claims { relay: "wss://relay.example.com".into(), ..good.clone() });
     assert_eq!(command(&world, &other_relay).await["code"], "relay_not_allowed");
     assert_eq!(dial(&world, &other_relay).await, (403, "relay_not_allowed".into()));
-    let no_target = sign(&Claims { target: "dog".into(), ..good.clone() }, &key);
+    let no_target = key.sign(&Claims { target: "dog".into(), ..good.clone() });
     assert_eq!(command(&world, &no_target).await["code"], "target_not_allowed");
-    let proof = sign(&Claims { cnf: Some(nkeys::KeyPair::new_user().public_key()), ..good.clone() }, &key);
+    let proof = key.sign(&Claims { cnf: Some(nkeys::KeyPair::new_user().public_key()), ..good.clone() });
     assert_eq!(command(&world, &proof).await["code"], "grant_proof");
     assert_eq!(dial(&world, &proof).await, (403, "grant_proof".into()));
     // One record for each, at both.
@@ -160,7 +160,7 @@ async fn whatever_is_wrong_with_a_grant_is_refused_at_the_agent_and_at_the_relay
 #[tokio::test]
 async fn a_grant_from_before_the_relay_started_is_refused() {
     let mut world = World::with(CAT).await;
-    let grant = sign(&claims(&world, &Token::generate().unwrap()), &key(&world));
+    let grant = key(&world).sign(&claims(&world, &Token::generate().unwrap()));
     world.relay.take().unwrap().kill().await;
     world.start_relay().await;
     assert_eq!(dial(&world, &grant).await, (503, "relay_starting".into()));
@@ -178,15 +178,15 @@ async fn the_hosts_key_is_proven_where_the_grant_asks_for_it() {
     world.takes_foreign_grants().await;
     let token = Token::generate().unwrap();
     let mine = Claims { cnf: Some(host_key.public_key()), ..claims(&world, &token) };
-    // Whoever saw the grant on NATS cannot pose as the host.
-    assert_eq!(dial(&world, &sign(&mine, &key(&world))).await, (403, "grant_proof".into()));
-    assert_eq!(command(&world, &sign(&mine, &key(&world))).await["ok"], true);
+    // Anyone who saw the grant on NATS cannot pose as the host.
+    assert_eq!(dial(&world, &key(&world).sign(&mine)).await, (403, "grant_proof".into()));
+    assert_eq!(command(&world, &key(&world).sign(&mine)).await["ok"], true);
     let mut client =
         Client::connect(&format!("{}/v1/stream/{}", world.relay_url(), token.reveal()), &[]).await;
     client.send(b"x".to_vec()).await;
     assert_eq!(client.next().await, Message::binary(b"x".to_vec()));
     let other = Claims { cnf: Some(nkeys::KeyPair::new_user().public_key()), ..claims(&world, &token) };
-    assert_eq!(command(&world, &sign(&other, &key(&world))).await["code"], "relay_refused");
+    assert_eq!(command(&world, &key(&world).sign(&other)).await["code"], "relay_refused");
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn in_simple_mode_a_token_and_the_relay_key_are_enough_and_both_are_needed
     world.relay().says("simple mode").await;
     let token = Token::generate().unwrap().reveal();
     let nats = async_nats::connect(world.nats_url()).await.unwrap();
-    // Published only, without waiting: the client may come first.
+    // Published without waiting for an answer, so the client may come first.
     let start =
         json!({ "v": 1, "token": token, "target": "cat", "relay": world.relay_url(), "max_seconds": 600 });
     nats.publish("stream.v1.host.h1.start", start.to_string().into()).await.unwrap();
@@ -222,7 +222,7 @@ async fn in_simple_mode_a_token_and_the_relay_key_are_enough_and_both_are_needed
     let mut client = Client::connect(&url, &[]).await;
     client.send(b"x".to_vec()).await;
     assert_eq!(client.read(1).await, b"x");
-    // Whoever holds the URL cannot pose as the host.
+    // Anyone who holds the URL cannot pose as the host.
     assert_eq!(dial(&world, &Token::generate().unwrap().reveal()).await, (401, "relay_key".into()));
     let grant = json!({ "v": 1, "grant": "a.b.c" }).to_string();
     let answer = nats.request("stream.v1.host.h1.start", grant.into()).await.unwrap();

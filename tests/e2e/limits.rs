@@ -1,4 +1,4 @@
-//! What the relay refuses to wait for or to hold, and what its operator can ask it.
+//! The relay's limits on time and memory, and its operator's questions.
 
 use std::io::Write;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn waiting_clients_are_counted_by_address() {
     let _second = Client::connect(&unknown, &[]).await;
     world.metric_is("stream_relay_clients_waiting", 2.0).await;
     assert_eq!(Client::connect(&unknown, &[]).await.closed_with(4429).await, "too many");
-    // Who leaves makes room.
+    // A client that leaves makes room.
     first.socket.close(None).await.unwrap();
     world.metric_is("stream_relay_clients_waiting", 1.0).await;
     let _third = Client::connect(&unknown, &[]).await;
@@ -59,7 +59,7 @@ async fn slow_and_long_requests_are_cut_off() {
     slow.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
     for stream in [&mut silent, &mut slow] {
         let mut answer = Vec::new();
-        // Whether it is told by a 408 or only by the end.
+        // Either a 408 or the end of the connection.
         let _ = timeout(SOON, stream.read_to_end(&mut answer)).await.expect("the connection stays open");
     }
     let mut long = connect().await.unwrap();
@@ -85,7 +85,7 @@ async fn an_operator_asks_over_a_unix_socket() {
     let admin = format!("admin = '{}:8081'", world.admin_ip);
     assert!(text.contains(&admin), "{text}");
     std::fs::write(&config, text.replace(&admin, &format!("admin = 'unix:{}'", socket.display()))).unwrap();
-    // A file that a killed relay left behind is no hindrance.
+    // A socket file of a killed relay does not prevent the start.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let mut command = Command::new(RELAY);
     command.arg("--config").arg(&config).arg("serve");
@@ -139,7 +139,7 @@ async fn a_log_that_is_rotated_three_times_while_it_is_written_arrives_whole() {
         let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
         for number in 0..LINES {
             if number % (LINES / 4) == 0 && number > 0 {
-                // As logrotate does: shift, rename, create; the writer goes on in the old file for a moment.
+                // As logrotate does: shift, rename, create; the writer uses the old file for a moment longer.
                 for old in (1..3).rev() {
                     let _ = std::fs::rename(
                         dir.join(format!("app.log.{old}")),

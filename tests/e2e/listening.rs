@@ -1,4 +1,4 @@
-//! The host listens on nothing, whatever runs through it.
+//! The host listens on nothing, whatever streams it carries.
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -23,7 +23,7 @@ async fn a_host_behind_a_closed_door_serves_streams_and_listens_on_nothing() {
         assert!(cat.read(piece.len()).await == piece);
         assert_eq!(namespace.listeners(), "");
     }
-    // That the look-out sees anything at all, a listener of another program shows.
+    // A listener of another program proves that the check can see listeners.
     let mut command = namespace.command("python3");
     command.args(["-m", "http.server", "7777"]).current_dir(world.path("nats"));
     let listener = crate::world::Process::start(command, world.path("listener.log"));
@@ -32,9 +32,9 @@ async fn a_host_behind_a_closed_door_serves_streams_and_listens_on_nothing() {
         assert!(Instant::now() < deadline, "{}", listener.said());
         tokio::task::yield_now().await;
     }
-    // And that the door is closed: it listens, but nobody gets there.
-    let knock = TcpStream::connect((namespace.far.as_str(), 7777));
-    assert!(timeout(std::time::Duration::from_secs(2), knock).await.is_err());
+    // The firewall is closed: the port listens, but no connection arrives.
+    let connecting = TcpStream::connect((namespace.far.as_str(), 7777));
+    assert!(timeout(std::time::Duration::from_secs(2), connecting).await.is_err());
     listener.kill().await;
     cat.send(b"still".to_vec()).await;
     assert_eq!(cat.read(5).await, b"still");

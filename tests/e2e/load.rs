@@ -1,4 +1,4 @@
-//! A thousand sessions at once, and what is left of them: nothing.
+//! A thousand sessions at once, which leave nothing behind.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::world::{Client, Process, World, within};
 
 const SESSIONS: usize = 1000;
 
-/// How long each part may take, also on a machine that does something else.
+/// How long each part may take on a busy machine.
 const LONG: Duration = Duration::from_secs(180);
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Held {
     fds: usize,
@@ -33,18 +33,18 @@ impl Held {
     }
 }
 
-/// Sends back what comes, until the other side ends.
+/// Echoes until the other side ends.
 async fn echo(listener: TcpListener) {
     while let Ok((mut stream, _)) = listener.accept().await {
         tokio::spawn(async move {
             let (mut from, mut to) = stream.split();
-            // A client that leaves in the middle is no fault of the echo.
+            // A client may leave in the middle.
             let _ = tokio::io::copy(&mut from, &mut to).await;
         });
     }
 }
 
-/// Asks the platform for a URL, without a process for each question.
+/// Asks the platform for a URL without starting a process.
 async fn ask(world: &World, key: &str, body: &str) -> String {
     let mut stream = TcpStream::connect((world.ip.as_str(), 8080)).await.unwrap();
     let request = format!(
@@ -62,7 +62,7 @@ async fn ask(world: &World, key: &str, body: &str) -> String {
     body["url"].as_str().unwrap().to_owned()
 }
 
-/// What session number `n` sends, which no other sends.
+/// The bytes of session `n`, which no other session sends.
 fn bytes_of(n: usize) -> Vec<u8> {
     (0..MIB / 8).flat_map(|i| ((n as u64) << 32 | i as u64).to_be_bytes()).collect()
 }
@@ -192,11 +192,11 @@ async fn a_thousand_sessions_leave_nothing_behind() {
     let world = Arc::new(world);
     let both = || [Held::by(world.agent()), Held::by(world.relay())];
 
-    // One first, so that what is made once and kept is part of the baseline.
+    // One session first, so that the baseline contains what is allocated once and kept.
     sessions(&world, 1, ONE, async |_| {}).await;
     is_idle(&world).await;
     let mut before = both();
-    // It is at rest when it does not change any more.
+    // It is idle when the figures do not change any more.
     let mut rests = 0;
     let settled = || {
         let now = both();
@@ -208,7 +208,7 @@ async fn a_thousand_sessions_leave_nothing_behind() {
 
     let first = round(&world, before, ONE).await;
     let second = round(&world, before, MORE).await;
-    // What a busy moment took goes back to the system.
+    // Memory of a busy moment returns to the system.
     let is_back = || both().iter().zip(before).all(|(now, before)| now.rss_kib < before.rss_kib + (16 << 10));
     within(LONG, is_back, || format!("{:?}, before {before:?}", both())).await;
     println!(

@@ -1,4 +1,4 @@
-//! Logs as hosts have them: rotated while they are written, large, silent, filtered by who reads them.
+//! Logs as hosts have them: rotated while they are written, large, silent, filtered by the reader.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::world::{Client, SOON, World, eventually};
 
-/// Writes numbered lines until it is told to stop, some hundred thousand a second; gives the number of the last.
-/// A program that does not know logrotate has the file open all the time.
+/// Writes numbered lines until it is stopped, some hundred thousand a second; gives the number of the last.
+/// The file stays open, as with a program that does not know logrotate.
 fn write_lines(log: &Path, is_over: &AtomicBool, written: &AtomicU64, reopens: bool) -> u64 {
     let open = || OpenOptions::new().append(true).create(true).open(log).unwrap();
     let (mut file, mut number) = (open(), 0);
@@ -28,7 +28,7 @@ fn write_lines(log: &Path, is_over: &AtomicBool, written: &AtomicU64, reopens: b
             file = open();
         }
         written.store(number, Ordering::Relaxed);
-        // The load, and nothing that is waited for.
+        // This is the load; no test waits for it.
         std::thread::sleep(Duration::from_millis(1));
     }
     file.write_all(b"last\n").unwrap();
@@ -97,7 +97,7 @@ async fn a_log_that_logrotate_truncates_goes_on() {
 async fn the_end_of_ten_gigabytes_costs_no_more_than_its_last_lines() {
     let mut world = World::with("[target.log]\nkind = 'file'\npath = 'DIR/big.log'\nlines = 3\n").await;
     let mut file = File::create(world.path("big.log")).unwrap();
-    // It has holes, which are read as any other bytes.
+    // It has holes, which read as zeros.
     file.seek(SeekFrom::Start(10 << 30)).unwrap();
     file.write_all(b"\none\ntwo\nthree\n").unwrap();
     let before = world.agent().bytes_read();
@@ -141,7 +141,7 @@ async fn a_client_filters_pauses_and_goes_back_and_bytes_nobody_wants_are_not_se
     assert_eq!(client.read_until("last\n").await, "last\n");
     client.send_text(r#"{"type":"pause"}"#).await;
     client.send_text(r#"{"type":"filter","pattern":"("}"#).await;
-    // The answer to the second proves that the first was heard.
+    // The answer to the second proves that the first was received.
     let Message::Text(refused) = client.next().await else { panic!("no refusal") };
     let refused: serde_json::Value = serde_json::from_str(&refused).unwrap();
     assert_eq!((&refused["type"], &refused["what"]), (&"refused".into(), &"filter".into()), "{refused}");
@@ -174,7 +174,7 @@ async fn a_file_is_picked_by_its_name_and_never_by_a_path() {
         assert!(!output.status.success() && error.contains("params_not_allowed"), "{file:?}: {error}");
         assert!(error.contains("`file`"), "{error}");
     }
-    // What is not there is found out by opening: the name was allowed.
+    // The name is allowed, so only opening shows that the file is missing.
     let mut client = Client::connect(&world.url_with("logs", &["file=b.log"]).await, &[]).await;
     client.closed_with(4502).await;
 }

@@ -1,11 +1,12 @@
-//! The real binaries, a real nats-server and real clients, end to end.
+//! The real programs, a real nats-server and real clients, end to end.
 //!
-//! Every test has a world of its own: a loopback address of its own, so that ports never clash, and a folder
-//! that goes with it. Nothing here sleeps to synchronise: it waits for events, with a deadline.
+//! Each test has its own world: its own loopback address, so that ports never clash, and its own folder.
+//! No test sleeps to synchronise: each waits for events, with a deadline.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod netns;
+#[path = "../world/mod.rs"]
 mod world;
 
 mod booted;

@@ -1,4 +1,4 @@
-//! A host in a network namespace of its own: nothing may come in, and the link can be cut.
+//! A host in its own network namespace: no connection can come in, and the link can be cut.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,8 +8,8 @@ use crate::world::{World, started};
 
 static NAMESPACES: AtomicU32 = AtomicU32::new(0);
 
-/// A namespace and its link; both go when it is dropped.
-pub struct Namespace {
+/// A namespace and its link; dropping it removes both.
+pub(crate) struct Namespace {
     pub name: String,
     link: String,
     /// This side's address, and the host's.
@@ -23,10 +23,10 @@ fn run(program: &str, words: &str) {
 }
 
 impl Namespace {
-    pub fn new() -> Namespace {
+    pub(crate) fn new() -> Namespace {
         let number = NAMESPACES.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
-        // Networks of four addresses in the range that is set aside for benchmarks (RFC 2544).
+        // Networks of four addresses in the range reserved for benchmarks (RFC 2544).
         let net = (pid % 4096 * 8 + number % 8) * 4;
         let address = |host: u32| {
             let bits = u32::from_be_bytes([198, 18, 0, 0]) + net + host;
@@ -55,8 +55,8 @@ impl Namespace {
         namespace
     }
 
-    /// Gives rules to the namespace's packet filter.
-    pub fn nft(&self, rules: &str) {
+    /// Adds rules to the namespace's packet filter.
+    pub(crate) fn nft(&self, rules: &str) {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, "nft", "-f", "-"]).stdin(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -64,20 +64,20 @@ impl Namespace {
         assert!(child.wait().unwrap().success(), "{rules}");
     }
 
-    /// From now on every packet vanishes, both ways.
-    pub fn cut(&self) {
+    /// Drops every packet from now on, in both directions.
+    pub(crate) fn cut(&self) {
         self.nft(
             "table inet cut { chain in { type filter hook input priority -300; policy drop; };
              chain out { type filter hook output priority -300; policy drop; }; }",
         );
     }
 
-    pub fn mend(&self) {
+    pub(crate) fn fix(&self) {
         self.nft("delete table inet cut");
     }
 
     /// What listens in the namespace, over TCP and UDP.
-    pub fn listeners(&self) -> String {
+    pub(crate) fn listeners(&self) -> String {
         let mut command = Command::new("ip");
         let output = command.args(["netns", "exec", &self.name, "ss", "-H", "-ltnup"]).output().unwrap();
         assert!(output.status.success());
@@ -85,14 +85,14 @@ impl Namespace {
     }
 
     /// A command that runs in the namespace.
-    pub fn command(&self, program: &str) -> tokio::process::Command {
+    pub(crate) fn command(&self, program: &str) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("ip");
         command.args(["netns", "exec", &self.name, program]);
         command
     }
 
     /// A world with NATS and relay on this side, and the agent in the namespace.
-    pub async fn world(&self, targets: &str) -> World {
+    pub(crate) async fn world(&self, targets: &str) -> World {
         let mut world = World::new();
         world.ip = self.near.clone();
         world.targets = targets.into();
@@ -111,7 +111,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // In order, and whatever state it is in: the link would outlive its namespace for a moment.
+        // In this order: the link would outlive its namespace for a moment.
         let _ = Command::new("ip").args(["link", "delete", &self.link]).status();
         let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
     }

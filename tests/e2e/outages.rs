@@ -1,4 +1,4 @@
-//! Parts that die and come back: what does not depend on them goes on, and the rest mends itself.
+//! Parts that die and come back: what does not depend on them continues, and the rest recovers.
 
 use nix::sys::signal::Signal;
 

@@ -26,7 +26,7 @@ fn with_socket(world: &World, socket: impl Into<OwnedFd>, name: &str, before: &s
     command
 }
 
-/// What answers to a plain request.
+/// The answer to a plain request.
 async fn asked(address: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -41,7 +41,7 @@ async fn sockets_of_systemd_are_served_in_place_of_the_configured_ones() {
     world.targets = CAT.into();
     world.start_nats().await;
     world.write_relay_config();
-    // What is passed is elsewhere.
+    // The passed sockets are elsewhere.
     let config = world.path("relay/config.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace(":8080']\nadmin", ":9999']\nadmin").replace(":8081", ":9998"))
@@ -71,7 +71,7 @@ async fn sockets_of_systemd_are_served_in_place_of_the_configured_ones() {
     let curl = ["-s", "--unix-socket", file.to_str().unwrap(), "http://x/"];
     assert!(world.run("curl", &curl).contains("nothing is here"));
     assert!(!relay.said().contains("in clear"), "{}", relay.said());
-    // A reload binds nothing anew.
+    // A reload binds nothing again.
     relay.signal(Signal::SIGHUP);
     relay.says("configuration reloaded").await;
     client.send(b"y".to_vec()).await;
@@ -98,7 +98,7 @@ async fn while_it_drains_connections_queue_for_the_next_relay() {
     let mut client = world.open("cat").await;
     client.send(b"x".to_vec()).await;
     assert_eq!(client.read(1).await, b"x");
-    // A host that waits is told when the relay has stopped to accept.
+    // A waiting host is closed when the relay has stopped accepting.
     world.url("cat").await;
     first.signal(Signal::SIGTERM);
     world.agent().says("relay restarting").await;
@@ -148,7 +148,7 @@ async fn a_socket_that_cannot_be_served_is_an_error_of_configuration() {
         assert_eq!(output.status.code(), Some(78), "{said}");
         assert!(said.contains(&format!("the socket {name} of systemd")) && said.contains(why), "{said}");
     }
-    // Names that do not fit are no less wrong.
+    // Names that do not fit are errors as well.
     let socket = UnixListener::bind(file).unwrap();
     let output = with_socket(&world, socket, "a:b", "").output().await.unwrap();
     assert_eq!(output.status.code(), Some(78), "{output:?}");

@@ -1,11 +1,10 @@
-//! Platforms that are not ours: the example of docs/platform.md, and grants held against another implementation.
+//! Third-party platforms: the example of docs/platform.md, and grants compared with another implementation.
 
 use std::time::SystemTime;
 
+use protocol::grant::{Claims, unix};
+use protocol::token::Token;
 use serde_json::Value;
-use stream::protocol::grant::{Claims, sign, unix};
-use stream::protocol::issuers::SigningKey;
-use stream::protocol::token::Token;
 use tokio::process::Command;
 
 use crate::world::{Client, RELAY, World, parts_cache};
@@ -70,8 +69,8 @@ async fn grants_of_ours_verify_elsewhere_and_grants_from_elsewhere_verify_here()
         cnf: None,
         relay_run: None,
     };
-    let ours = sign(&claims, &SigningKey::read(&world.path("relay/k1.pem")).unwrap());
-    // PyJWT reads our grant, is fooled by no byte of it, and signs the same claims anew.
+    let ours = keys::read_signing_key(&world.path("relay/k1.pem")).unwrap().sign(&claims);
+    // PyJWT reads our grant, refuses it with any byte changed, and signs the same claims again.
     let script = "import jwt, json, sys\n\
         public = open(sys.argv[1]).read(); private = open(sys.argv[2]).read(); grant = sys.argv[3]\n\
         header = jwt.get_unverified_header(grant)\n\

@@ -1,4 +1,4 @@
-//! The relay behind common reverse proxies, whose own time-outs are the usual ones.
+//! The relay behind common reverse proxies with their usual timeouts.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ const TARGETS: &str = "[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\n";
 /// Longer than all that these proxies wait for a byte: 50 and 60 s.
 const IDLE: Duration = Duration::from_secs(180);
 
-/// Where the client comes from; the proxies themselves come from 127.0.0.1.
+/// The client's address; the proxies themselves use 127.0.0.1.
 const CLIENT: &str = "127.0.99.9";
 
-/// What a client claims to be, and is not.
+/// The address that a client claims falsely.
 const CLAIM: &str = "203.0.113.9";
 
 const PORT: u16 = 8090;
 
-/// Nothing is said of time-outs: a byte must come every 60 s.
+/// Default timeouts: a byte must come every 60 s.
 const NGINX: &str = "
 daemon off;
 master_process off;
@@ -53,7 +53,7 @@ http {
 }
 ";
 
-/// It wants its time-outs stated: those of Debian's own file, and no `timeout tunnel`.
+/// It requires timeouts: those of Debian's own file, and no `timeout tunnel`.
 const HAPROXY: &str = "
 global
     log stderr format raw local0
@@ -72,7 +72,7 @@ backend relay
     server relay IP:8080
 ";
 
-/// Nothing is said of time-outs: a byte must come every 60 s.
+/// Default timeouts: a byte must come every 60 s.
 const APACHE: &str = "
 ServerRoot DIR
 ServerName stream.test
@@ -91,7 +91,7 @@ ProxyPreserveHost On
 ProxyPass / http://IP:8080/ upgrade=websocket
 ";
 
-/// A world behind a proxy, on whose word the relay relies or not.
+/// A world behind a proxy that the relay trusts or does not trust.
 async fn behind(program: &str, words: &[&str], config: &str, is_trusted: bool) -> (World, Process) {
     let mut world = World::new();
     let dir = world.dir.path().display().to_string();
@@ -114,7 +114,7 @@ async fn behind_nginx(is_trusted: bool) -> (World, Process) {
     behind("nginx", &["-p", "DIR", "-e", "stderr", "-c", "DIR/proxy.conf"], NGINX, is_trusted).await
 }
 
-/// A client with an address of its own, which lies about it.
+/// A client that lies about its address.
 async fn connect(world: &World) -> Client {
     let url = world.url("cat").await;
     assert!(url.starts_with(&format!("ws://{}:{PORT}/v1/stream/", world.ip)), "{url}");
@@ -137,13 +137,13 @@ fn peers(world: &World) -> Vec<String> {
     started.filter_map(peer).collect()
 }
 
-/// A stream through the proxy, on which nothing is said for a long time.
+/// A stream through the proxy that is silent for a long time.
 async fn stays_open(world: &World, name: &str) {
     let mut client = connect(world).await;
     client.send(b"before".to_vec()).await;
     assert_eq!(client.read(6).await, b"before");
     assert_eq!(peers(world), [CLIENT, CLIENT]);
-    // The time itself is what is tested. The client has to listen, so that it answers pings.
+    // The time itself is tested. The client must read, so that it answers pings.
     let (end, mut pings) = (Instant::now() + IDLE, 0);
     while let Ok(message) = timeout_at(end, client.socket.next()).await {
         let message = message.expect("the stream ended").unwrap();

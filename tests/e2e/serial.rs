@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::world::{Client, Process, World, part, within};
 
-/// A guest is emulated instruction by instruction, so it is slow when others want the processor, too.
+/// The guest is emulated instruction by instruction, so it is slow on a busy machine.
 const GUEST: Duration = Duration::from_secs(90);
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_guests_serial_lines_are_consoles() {
     line.send(b"echo $((6*7)); tty\r".to_vec()).await;
     let said = line.read_until("/dev/ttyS1").await;
     assert!(said.contains("\n42\r\n"), "{said:?}");
-    // The terminal passes everything on: what is typed comes back from the guest alone, and Ctrl-C is the guest's.
+    // The terminal is raw: only the guest echoes, and Ctrl-C goes to the guest.
     assert_eq!(said.matches("echo $((6*7))").count(), 1, "{said:?}");
     line.send(b"echo wrong\x03".to_vec()).await;
     line.read_until("^C").await;
@@ -46,7 +46,7 @@ async fn a_guests_serial_lines_are_consoles() {
     line.send(b"echo $((7*7))\r".to_vec()).await;
     let said = line.read_until("\n49\r\n").await;
     assert!(!said.contains("wrong"), "{said:?}");
-    // One types; others are told, or look on.
+    // One types; others are refused, or watch.
     let mut second = world.open("line").await;
     assert_eq!(second.closed_with(4502).await, "host could not open the target");
     world.agent().says(&format!("somebody is typing at {path} already")).await;
@@ -61,7 +61,7 @@ async fn a_guests_serial_lines_are_consoles() {
     let is_back = || settings(&path) == before;
     within(GUEST, is_back, || "the settings do not come back".into()).await;
 
-    // It goes on where it was, until the machine ends.
+    // It continues where it was, until the machine ends.
     let mut line = world.open("line").await;
     line.send(b"echo $((6*7))\r".to_vec()).await;
     line.read_until("\n42\r\n").await;

@@ -1,4 +1,4 @@
-//! What the service manager hears of agent and relay, with a socket of the test in its place.
+//! What the service manager receives from agent and relay, with a socket of the test in its place.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,40 +11,40 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::world::{Process, RELAY, SOON, World};
 
-/// The service manager of one program.
+/// A service manager for one program.
 struct Manager {
     path: PathBuf,
     lines: UnboundedReceiver<(Instant, String)>,
-    /// Every line that was looked at, and when it came.
-    heard: Vec<(Instant, String)>,
+    /// Every received line and its time.
+    received: Vec<(Instant, String)>,
 }
 
 impl Manager {
     fn new(world: &World, name: &str) -> Manager {
         let path = world.path(&format!("manager-{name}"));
         let socket = UnixDatagram::bind(&path).unwrap();
-        let (told, lines) = tokio::sync::mpsc::unbounded_channel();
-        // Read at once, as systemd does: whoever is not heard waits.
+        let (sender, lines) = tokio::sync::mpsc::unbounded_channel();
+        // Read at once, as systemd does: a sender that is not read waits.
         tokio::spawn(async move {
             let mut message = [0; 4096];
             while let Ok(length) = socket.recv(&mut message).await {
                 for line in String::from_utf8_lossy(&message[..length]).lines() {
-                    let _ = told.send((Instant::now(), line.to_owned()));
+                    let _ = sender.send((Instant::now(), line.to_owned()));
                 }
             }
         });
-        Manager { path, lines, heard: Vec::new() }
+        Manager { path, lines, received: Vec::new() }
     }
 
-    /// Starts a program that has so long between two signs of life.
+    /// Starts a program with this watchdog time.
     fn start(&self, mut command: Command, log: PathBuf, watchdog: Duration) -> Process {
         command.env("NOTIFY_SOCKET", &self.path);
         command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
         Process::start(command, log)
     }
 
-    /// Waits for a line that has this in it, and gives it.
-    async fn hears(&mut self, text: &str) -> String {
+    /// Waits for a line that contains this, and returns it.
+    async fn receives(&mut self, text: &str) -> String {
         self.hears_within(SOON, text).await
     }
 
@@ -52,23 +52,23 @@ impl Manager {
         let deadline = Instant::now() + limit;
         loop {
             let next = timeout_at(deadline, self.lines.recv()).await;
-            let (at, line) = next.unwrap_or_else(|_| panic!("no {text} in {:#?}", self.heard)).unwrap();
-            self.heard.push((at, line.clone()));
+            let (at, line) = next.unwrap_or_else(|_| panic!("no {text} in {:#?}", self.received)).unwrap();
+            self.received.push((at, line.clone()));
             if line.contains(text) {
                 return line;
             }
         }
     }
 
-    /// The longest time between two signs of life.
+    /// The longest time between two watchdog messages.
     fn longest_silence(&self) -> Duration {
         let signs: Vec<Instant> =
-            self.heard.iter().filter(|(_, line)| line == "WATCHDOG=1").map(|(at, _)| *at).collect();
+            self.received.iter().filter(|(_, line)| line == "WATCHDOG=1").map(|(at, _)| *at).collect();
         signs.windows(2).map(|pair| pair[1] - pair[0]).max().expect("no two signs of life")
     }
 
-    fn has_heard(&self, text: &str) -> bool {
-        self.heard.iter().any(|(_, line)| line.contains(text))
+    fn has_received(&self, text: &str) -> bool {
+        self.received.iter().any(|(_, line)| line.contains(text))
     }
 }
 
@@ -85,19 +85,19 @@ async fn a_relay_whose_places_are_all_taken_lives() {
     world.write_relay_config();
     let mut manager = Manager::new(&world, "relay");
     let mut relay = manager.start(relay_command(&world), world.path("relay.log"), Duration::from_secs(4));
-    manager.hears("READY=1").await;
+    manager.receives("READY=1").await;
     let idle = TcpStream::connect((world.ip.as_str(), 8080)).await.unwrap();
     world.metric_is("stream_relay_connections", 1.0).await;
     for _ in 0..3 {
-        manager.hears("WATCHDOG=1").await;
+        manager.receives("WATCHDOG=1").await;
     }
     assert_eq!(world.metric("stream_relay_connections").await, 1.0);
-    assert!(!manager.has_heard("unhealthy"), "{:?}", manager.heard);
+    assert!(!manager.has_received("unhealthy"), "{:?}", manager.received);
     assert!(!relay.said().contains("connection from"), "{}", relay.said());
     drop(idle);
     world.metric_is("stream_relay_connections", 0.0).await;
     relay.signal(Signal::SIGTERM);
-    manager.hears("STOPPING=1").await;
+    manager.receives("STOPPING=1").await;
     assert_eq!(relay.ended().await, 0);
 }
 
@@ -111,9 +111,9 @@ async fn a_nats_server_that_hangs_is_no_reason_to_restart() {
     let watchdog = Duration::from_secs(10);
     let (mut of_relay, mut of_agent) = (Manager::new(&world, "relay"), Manager::new(&world, "agent"));
     let relay = of_relay.start(relay_command(&world), world.path("relay.log"), watchdog);
-    of_relay.hears("READY=1").await;
+    of_relay.receives("READY=1").await;
     let _agent = of_agent.start(world.agent_command(), world.path("agent.log"), watchdog);
-    of_agent.hears("READY=1").await;
+    of_agent.receives("READY=1").await;
     relay.says("platform: NATS connected").await;
     let nats = world.nats.take().unwrap();
     nats.signal(Signal::SIGSTOP);
@@ -122,17 +122,17 @@ async fn a_nats_server_that_hangs_is_no_reason_to_restart() {
     of_agent.hears_within(long, "NATS disconnected").await;
     crate::world::within(long, || relay.said().contains("platform: NATS: disconnected"), || relay.said())
         .await;
-    // They live on, also after it.
+    // They stay alive, also afterwards.
     let now = Instant::now();
     for manager in [&mut of_agent, &mut of_relay] {
-        while manager.heard.last().is_none_or(|(at, line)| *at < now || line != "WATCHDOG=1") {
-            manager.hears("WATCHDOG=1").await;
+        while manager.received.last().is_none_or(|(at, line)| *at < now || line != "WATCHDOG=1") {
+            manager.receives("WATCHDOG=1").await;
         }
-        assert!(!manager.has_heard("unhealthy"), "{:?}", manager.heard);
-        assert!(manager.longest_silence() < watchdog, "{:?}", manager.heard);
+        assert!(!manager.has_received("unhealthy"), "{:?}", manager.received);
+        assert!(manager.longest_silence() < watchdog, "{:?}", manager.received);
     }
     nats.signal(Signal::SIGCONT);
-    of_agent.hears("STATUS=NATS connected").await;
+    of_agent.receives("STATUS=NATS connected").await;
 }
 
 #[tokio::test]
@@ -142,21 +142,21 @@ async fn an_agent_that_waits_for_nats_says_so_and_holds_up_a_boot_for_seconds_on
     let mut manager = Manager::new(&world, "agent");
     let agent = manager.start(world.agent_command(), world.path("agent.log"), Duration::from_secs(10));
     let server = format!("{}:4222", world.ip);
-    let status = manager.hears("STATUS=").await;
+    let status = manager.receives("STATUS=").await;
     assert_eq!(status, format!("STATUS=not ready: connecting to NATS at {server}; 0 streams"));
     manager.hears_within(Duration::from_secs(60), "READY=1").await;
     let said = manager
-        .heard
+        .received
         .iter()
         .filter(|(_, line)| line.starts_with("STATUS="))
         .all(|(_, line)| line.starts_with("STATUS=not ready: "));
-    assert!(said, "{:?}", manager.heard);
+    assert!(said, "{:?}", manager.received);
     world.start_nats().await;
-    manager.hears("STATUS=NATS connected").await;
+    manager.receives("STATUS=NATS connected").await;
     agent.signal(Signal::SIGTERM);
-    manager.hears("STOPPING=1").await;
-    // A drain may be long as well.
-    manager.hears("EXTEND_TIMEOUT_USEC=60000000").await;
+    manager.receives("STOPPING=1").await;
+    // A drain may also take long.
+    manager.receives("EXTEND_TIMEOUT_USEC=60000000").await;
 }
 
 #[tokio::test]

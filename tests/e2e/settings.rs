@@ -1,4 +1,4 @@
-//! Configuration: reloads, mistakes, logins, encryption, proxies, and what must never be in a log.
+//! Configuration: reloads, mistakes, logins, encryption, proxies, and secrets that must not appear in a log.
 
 use std::process::Output;
 
@@ -77,7 +77,7 @@ async fn a_reload_ends_what_was_taken_back_and_nothing_else() {
     world.relay().signal(Signal::SIGHUP);
     world.relay().says("configuration reloaded").await;
     echoes(&mut one, "through it all").await;
-    // A key that is taken back opens nothing any more.
+    // A removed key opens nothing any more.
     let hash = std::fs::read_to_string(world.path("api.sha256")).unwrap();
     let config = std::fs::read_to_string(world.path("relay/config.toml")).unwrap();
     std::fs::write(world.path("relay/config.toml"), config.replace(&hash, &"0".repeat(64))).unwrap();
@@ -126,7 +126,7 @@ async fn mistakes_end_with_a_code_and_a_sentence() {
         .map(str::to_owned);
     let again = ran(RELAY, &again.each_ref().map(String::as_str)).await;
     assert!(!again.status.success() && text(&again.stderr).contains("is there already"));
-    // A key that everybody may read is not used.
+    // A key that everyone can read is not used.
     world.run("chmod", &["0644", world.path("relay/k1.pem").to_str().unwrap()]);
     world.write_relay_config();
     let open = ran(RELAY, &["check-config", "--config", relay]).await;
@@ -148,7 +148,7 @@ async fn tls_on_both_legs_and_a_certificate_that_is_replaced_while_running() {
     let mut output = BufReader::new(open.stdout.take().unwrap()).lines();
     input.write_all(b"encrypted\n").await.unwrap();
     assert_eq!(output.next_line().await.unwrap().unwrap(), "encrypted");
-    // The new certificate counts for new connections; the open stream goes on.
+    // New connections get the new certificate; the open stream continues.
     certificate(&world, "relay/tls");
     world.relay().signal(Signal::SIGHUP);
     world.relay().says("configuration reloaded").await;
@@ -163,7 +163,7 @@ async fn tls_on_both_legs_and_a_certificate_that_is_replaced_while_running() {
     assert_eq!(output.next_line().await.unwrap().unwrap(), "still");
 }
 
-/// A minimal HTTP CONNECT proxy; tells what it was asked.
+/// A minimal HTTP CONNECT proxy; reports the request.
 async fn proxy(listener: TcpListener, asked: tokio::sync::mpsc::UnboundedSender<String>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -193,7 +193,7 @@ async fn relays_are_dialled_through_a_proxy_with_a_password() {
     let mut world = World::new();
     let listener = TcpListener::bind((world.ip.as_str(), 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (asked, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, mut received) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(proxy(listener, asked));
     let password = world.secret("proxy.password", "secret\n");
     let section = format!(
@@ -205,12 +205,12 @@ async fn relays_are_dialled_through_a_proxy_with_a_password() {
     world.start().await;
     let mut client = world.open("one").await;
     echoes(&mut client, "through the proxy").await;
-    assert!(heard.recv().await.unwrap().starts_with(&format!("CONNECT {}:8080 ", world.ip)));
+    assert!(received.recv().await.unwrap().starts_with(&format!("CONNECT {}:8080 ", world.ip)));
     client.close().await;
     world.secret("proxy.password", "wrong");
     world.agent().signal(Signal::SIGHUP);
     world.agent().says("configuration reloaded").await;
-    // What a proxy says of its passwords does not change by itself.
+    // Another attempt does not fix a wrong password of the proxy.
     let (status, answer) =
         world.api("POST", "/api/v1/sessions", json!({ "host": "h1", "target": "one" })).await;
     assert_eq!((status, answer["code"].as_str()), (409, Some("relay_unreachable")), "{answer}");
@@ -258,9 +258,9 @@ async fn nats_knows_us_by_password_nkey_or_token_and_over_tls() {
         world.agent_config = format!("[nats]\nservers = ['{scheme}://{ip}:4222']\n{ours}\n");
         world.relay_config = "# no platform\n".into();
         world.targets = TWO.into();
-        // Ready means that its own subject was heard.
+        // Ready means that it has subscribed to its own subject.
         world.start().await;
-        world.agent().says("stream.v1.host.h1 is heard").await;
+        world.agent().says("subscribed to stream.v1.host.h1").await;
     }
 }
 
@@ -321,6 +321,10 @@ async fn test_dial_goes_every_step_and_names_what_fails() {
     assert_eq!(dead.status.code(), Some(69), "{}", text(&dead.stdout));
 }
 
+fn name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap()
+}
+
 #[tokio::test]
 async fn what_to_do_first_is_said_until_anything_is_configured() {
     let dir = tempfile::tempdir().unwrap();
@@ -328,14 +332,14 @@ async fn what_to_do_first_is_said_until_anything_is_configured() {
         (
             AGENT,
             "config.toml",
-            "set host_id, nats.servers and relay.allow in FILE (man stream-agent.toml), \
-             then run: stream-agent test-dial && systemctl enable --now stream-agent",
+            "set host_id, nats.servers and relay.allow in FILE (`man stream-agent.toml`), \
+             then run: `stream-agent test-dial && systemctl enable --now stream-agent`",
         ),
         (
             RELAY,
             "relay.toml",
-            "set public_urls in FILE (man stream-relay.toml), \
-             then run: stream-relay check-config && systemctl enable --now stream-relay",
+            "set public_urls in FILE (`man stream-relay.toml`), \
+             then run: `stream-relay check-config && systemctl enable --now stream-relay`",
         ),
     ] {
         let file = dir.path().join(default).display().to_string();
@@ -346,14 +350,18 @@ async fn what_to_do_first_is_said_until_anything_is_configured() {
         assert_eq!((asked.status.code(), text(&asked.stderr).as_str()), (Some(1), ""));
         let refused = ran(program, &["--json", "--config", &file, "check-config", "--configured"]).await;
         assert_eq!(refused.status.code(), Some(64));
-        // Wrong is not nothing: running it says what is wrong.
+        // A wrong configuration is not an empty one: running the program shows the error.
         for wrong in ["subject_prefix = 'x'\n", "nonsense"] {
             std::fs::write(&file, wrong).unwrap();
             let asked = ran(program, &ask).await;
             assert_eq!((asked.status.code(), text(&asked.stdout).as_str()), (Some(0), ""), "{wrong}");
         }
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(ran(program, &ask).await.status.code(), Some(0));
+        let asked = ran(program, &ask).await;
+        let made =
+            format!("not configured yet: `{} --print-default-config > {file}`, then set ", name(program));
+        assert!(text(&asked.stdout).starts_with(&made), "{}", text(&asked.stdout));
+        assert_eq!(asked.status.code(), Some(1));
     }
 }
 
@@ -366,7 +374,7 @@ async fn test_dial_names_the_line_for_each_thing_that_is_missing() {
     config = config
         .replace("#issuers_dir = \"/etc/stream-agent/issuers.d\"", &format!("issuers_dir = '{issuers}'"));
     std::fs::rename(world.path("agent/issuers.d/k1.pub"), world.path("k1.pub")).unwrap();
-    // As an owner would: each line goes where it is said to belong.
+    // As an owner would: each line goes where the message puts it.
     let mut steps = vec![
         (
             format!("in [nats] of {file}: servers = [\"tls://nats.example.com:4222\"]"),
@@ -392,7 +400,7 @@ async fn test_dial_names_the_line_for_each_thing_that_is_missing() {
     }
     std::fs::rename(world.path("k1.pub"), world.path("agent/issuers.d/k1.pub")).unwrap();
     let said = text(&ran(AGENT, &["test-dial", "--config", &file]).await.stdout);
-    assert!(said.contains("PASS  config") && said.contains(&format!("check [nats] of {file}")), "{said}");
+    assert!(said.contains("PASS  config") && said.contains(&format!("[nats] of {file}")), "{said}");
 }
 
 #[tokio::test]
@@ -407,7 +415,7 @@ async fn tokens_keys_and_passwords_are_in_no_log_metric_or_argument() {
     world.start_nats().await;
     world.write_relay_config();
     world.write_agent_config();
-    // Everything that can be said is said.
+    // The log level is the most detailed one.
     let mut relay = Command::new(RELAY);
     relay.args(["--log-level", "trace", "--config"]).arg(world.path("relay/config.toml")).arg("serve");
     world.relay = Some(crate::world::started(relay, &world.dir, "relay").await);
@@ -422,7 +430,7 @@ async fn tokens_keys_and_passwords_are_in_no_log_metric_or_argument() {
     secrets.push(token(&good));
     let mut client = Client::connect(&good, &[]).await;
     echoes(&mut client, "x").await;
-    // While it lives, and also for those that come to nothing.
+    // For a live session, and also for one that fails.
     Client::connect(&good, &[]).await;
     for target in ["nowhere", "two"] {
         let url = world.url(target).await;
@@ -445,7 +453,7 @@ async fn tokens_keys_and_passwords_are_in_no_log_metric_or_argument() {
     }
     assert!(said.contains("DEBUG") && said.contains("TRACE"));
     for secret in secrets {
-        // A piece of it would be too much as well.
+        // A part of the secret would be too much as well.
         let piece = &secret[..secret.len().min(16)];
         let at =
             said.find(piece).map(|at| said[at.saturating_sub(200)..(at + 60).min(said.len())].to_owned());

@@ -1,4 +1,4 @@
-//! Tools that know nothing of streams, through `stream-relay open`.
+//! Ordinary tools through `stream-relay open`.
 
 use std::net::SocketAddr;
 use std::process::{Output, Stdio};
@@ -18,7 +18,7 @@ async fn output(mut command: Command) -> Output {
     timeout(WORK, command.output()).await.unwrap_or_else(|_| panic!("{command:?} takes too long")).unwrap()
 }
 
-/// What it said; its end must be a good one.
+/// Its output; fails unless it succeeds.
 async fn said(command: Command) -> String {
     let what = format!("{command:?}");
     let output = output(command).await;
@@ -27,7 +27,7 @@ async fn said(command: Command) -> String {
     text
 }
 
-/// A program of a local port that leads to a target.
+/// A program that uses a local port which leads to a target.
 async fn listening(world: &World, target: &str) -> (Process, SocketAddr) {
     let command = world.open_command(&["h1", target, "--listen", "127.0.0.1:0"]);
     let process = Process::start(command, world.path(&format!("open-{target}.log")));
@@ -58,7 +58,7 @@ impl Ssh {
             world.ip
         );
         std::fs::write(world.path("sshd_config"), config).unwrap();
-        // The folder that sshd insists on is there only for it.
+        // The folder that sshd requires, in its own mount namespace.
         let script = "mount -t tmpfs none /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f \"$0\"";
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", script]).arg(world.path("sshd_config"));
@@ -84,7 +84,7 @@ impl Ssh {
         words
     }
 
-    /// With what `open` needs in its environment.
+    /// With the environment that `open` needs.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("STREAM_PLATFORM", self.world.platform_url());
@@ -117,7 +117,7 @@ async fn ssh_runs_commands_and_carries_bytes() {
     assert!(came.status.success(), "{}", String::from_utf8_lossy(&came.stderr));
     assert_eq!((came.stdout.len(), sha256(&came.stdout)), (64 << 20, sha256(&bytes)));
 
-    // A client that trusts another key only is told so by ssh, not by us.
+    // A client that trusts another key only is refused by ssh, not by us.
     std::fs::write(ssh.world.path("known_hosts"), "").unwrap();
     let refused = output(ssh.ssh("true")).await;
     assert_eq!(refused.status.code(), Some(255));
@@ -153,7 +153,7 @@ async fn rsync_carries_a_tree_there_and_back() {
 #[tokio::test]
 async fn redis_on_a_unix_socket_is_benchmarked() {
     let mut world = World::new();
-    // A benchmark's new connections come before its last ones are gone.
+    // The benchmark opens new connections before its previous ones are closed.
     world.targets = "[target.redis]\nkind = 'unix'\npath = 'DIR/redis.sock'\nmax_streams = 32\n".into();
     let mut command = Command::new("redis-server");
     let socket = world.path("redis.sock");

@@ -4,38 +4,42 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use stream::link::bridge::{AtEof, Heard, Local};
-use stream::link::frame::Role;
-use stream::link::leg::{Leg, Limits};
-use stream::link::reader::Text;
-use stream::protocol::close::CloseFrame;
-use stream::protocol::control::FromClient;
-use stream::protocol::end::{End, Outcome};
+use protocol::close::CloseFrame;
+use protocol::control::FromClient;
+use protocol::end::{End, Outcome};
+use stream::bridge::{AtEof, ControlEffect, Local};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
+use websocket::connection::{Limits, WebSocket};
+use websocket::frame::Role;
+use websocket::reader::Text;
 
-use crate::support::{Dice, Far, bridge_to_the_end, closing, leg, limits, read_all, send, soon};
+use crate::support::{Dice, Far, bridge_to_the_end, closing, limits, read_all, send, soon, websocket};
 
-fn hear(text: &str) -> Heard {
+fn on_control(text: &str) -> ControlEffect {
     match serde_json::from_str(text) {
-        Ok(FromClient::Eof) => Heard::Eof,
-        Ok(FromClient::Ack { bytes }) => Heard::Ack(bytes),
-        _ => Heard::Nothing,
+        Ok(FromClient::Eof) => ControlEffect::Eof,
+        Ok(FromClient::Ack { bytes }) => ControlEffect::Ack(bytes),
+        _ => ControlEffect::None,
     }
 }
 
-/// A bridge between a leg and a local socket of `room` bytes; our end of the local socket.
-fn bridged(leg: Leg<DuplexStream>, room: usize, at_eof: AtEof) -> (DuplexStream, JoinHandle<Outcome>) {
+/// A bridge between a websocket and a local socket of `room` bytes; our end of the local socket.
+fn bridged(
+    websocket: WebSocket<DuplexStream>,
+    room: usize,
+    at_eof: AtEof,
+) -> (DuplexStream, JoinHandle<Outcome>) {
     let (near, far) = duplex(room);
     let (output, input) = split(near);
-    let local = Local { output, input: Some(input), at_eof, notes: None };
-    (far, tokio::spawn(bridge_to_the_end(leg, local, hear, ready(Ok(None)), pending())))
+    let local = Local { output, input: Some(input), at_eof, control: None };
+    (far, tokio::spawn(bridge_to_the_end(websocket, local, on_control, ready(Ok(None)), pending())))
 }
 
 async fn one(room: usize, local_room: usize, at_eof: AtEof) -> (Far, DuplexStream, JoinHandle<Outcome>) {
-    let (leg, far) = leg(room, Text::Messages, limits()).await;
-    let (local, done) = bridged(leg, local_room, at_eof);
+    let (websocket, far) = websocket(room, Text::Messages, limits()).await;
+    let (local, done) = bridged(websocket, local_room, at_eof);
     (far, local, done)
 }
 
@@ -43,7 +47,7 @@ async fn one(room: usize, local_room: usize, at_eof: AtEof) -> (Far, DuplexStrea
 fn both(room: usize) -> [(DuplexStream, JoinHandle<Outcome>); 2] {
     let (a, b) = duplex(room);
     [(a, Role::Server), (b, Role::Client)].map(|(socket, role)| {
-        bridged(Leg::new(socket, &[], role, Text::Messages, limits()), 4096, AtEof::HalfClose)
+        bridged(WebSocket::new(socket, &[], role, Text::Messages, limits()), 4096, AtEof::HalfClose)
     })
 }
 
@@ -104,15 +108,15 @@ async fn both_sides_may_end_at_once() {
 }
 
 #[tokio::test]
-async fn last_words_come_after_the_bytes_and_before_the_close() {
-    let (leg, mut far) = leg(128, Text::Messages, limits()).await;
+async fn final_message_come_after_the_bytes_and_before_the_close() {
+    let (websocket, mut far) = websocket(128, Text::Messages, limits()).await;
     let (near, mut process) = duplex(64);
-    let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End, notes: None };
-    let last_words = async {
+    let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End, control: None };
+    let final_message = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         Ok(Some(r#"{"type":"exit","code":0}"#.to_owned()))
     };
-    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, last_words, pending()));
+    let done = tokio::spawn(bridge_to_the_end(websocket, local, on_control, final_message, pending()));
     let writing = async {
         process.write_all(&[4; 30_000]).await.unwrap();
         process.shutdown().await.unwrap()
@@ -151,12 +155,12 @@ async fn the_last_bytes_of_a_broken_connection_reach_the_input() {
 
 #[tokio::test]
 async fn input_that_fails_leaves_the_output_alone() {
-    let (leg, mut far) = leg(4096, Text::Messages, limits()).await;
+    let (websocket, mut far) = websocket(4096, Text::Messages, limits()).await;
     let (output, mut process) = duplex(64);
     let (input, gone) = duplex(64);
     drop(gone);
-    let local = Local { output, input: Some(input), at_eof: AtEof::End, notes: None };
-    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, ready(Ok(None)), pending()));
+    let local = Local { output, input: Some(input), at_eof: AtEof::End, control: None };
+    let done = tokio::spawn(bridge_to_the_end(websocket, local, on_control, ready(Ok(None)), pending()));
     for _ in 0..3 {
         send(&mut far, b"nobody reads this").await;
     }
@@ -219,8 +223,8 @@ async fn credit_bounds_what_is_sent_and_acks_in_the_middle_of_a_frame_count() {
 #[tokio::test]
 async fn an_ack_for_half_a_frame_is_not_lost() {
     let (near, mut socket) = duplex(1000);
-    let leg = Leg::new(near, &[], Role::Server, Text::Messages, limits());
-    let (mut local, _done) = bridged(leg, 1 << 16, AtEof::End);
+    let websocket = WebSocket::new(near, &[], Role::Server, Text::Messages, limits());
+    let (mut local, _done) = bridged(websocket, 1 << 16, AtEof::End);
     let total: usize = 2 << 20;
     tokio::spawn(async move {
         let _ = local.write_all(&vec![2; total]).await;
@@ -241,15 +245,15 @@ async fn an_ack_for_half_a_frame_is_not_lost() {
 
 #[tokio::test]
 async fn stop_is_told_to_the_peer_even_in_the_middle_of_a_frame() {
-    let (leg, mut far) = leg(100, Text::Messages, limits()).await;
+    let (websocket, mut far) = websocket(100, Text::Messages, limits()).await;
     let (near, mut process) = duplex(1 << 16);
     process.write_all(&[1; 60_000]).await.unwrap();
-    let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End, notes: None };
+    let local = Local { output: near, input: None::<DuplexStream>, at_eof: AtEof::End, control: None };
     let stop = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         CloseFrame::new(End::SessionEnded, "time is up")
     };
-    let done = tokio::spawn(bridge_to_the_end(leg, local, hear, ready(Ok(None)), stop));
+    let done = tokio::spawn(bridge_to_the_end(websocket, local, on_control, ready(Ok(None)), stop));
     tokio::time::sleep(Duration::from_millis(50)).await;
     let got = soon(read_all(&mut far)).await;
     assert_eq!(got.close, Some((4410, "time is up".into())));
@@ -258,13 +262,13 @@ async fn stop_is_told_to_the_peer_even_in_the_middle_of_a_frame() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_nothing_is_stalled_and_a_silent_one_is_dead() {
-    let (leg, _far) = leg(100, Text::Messages, Limits::default()).await;
-    let (mut local, done) = bridged(leg, 4096, AtEof::End);
+    let (websocket, _far) = websocket(100, Text::Messages, Limits::default()).await;
+    let (mut local, done) = bridged(websocket, 4096, AtEof::End);
     local.write_all(&[1; 1000]).await.unwrap();
     assert_eq!(done.await.unwrap().closing.end, End::Stalled);
 
-    let (leg, _far) = self::leg(100, Text::Messages, Limits::default()).await;
-    let (_local, done) = bridged(leg, 4096, AtEof::End);
+    let (websocket, _far) = self::websocket(100, Text::Messages, Limits::default()).await;
+    let (_local, done) = bridged(websocket, 4096, AtEof::End);
     let begin = tokio::time::Instant::now();
     assert!(done.await.unwrap().closing.reason.contains("silent"));
     assert!(begin.elapsed() <= Duration::from_secs(61));

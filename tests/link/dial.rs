@@ -7,17 +7,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use stream::link::dial::{Address, DialError, Dialer, offer};
-use stream::link::frame::Role;
-use stream::link::leg::{Farewell, Held, Leg, Limits};
-use stream::link::proxy::Proxy;
-use stream::link::reader::Text;
-use stream::link::socket::Socket;
-use stream::link::upgrade;
-use stream::protocol::close::CloseFrame;
-use stream::protocol::end::End;
+use net::socket::Socket;
+use protocol::close::CloseFrame;
+use protocol::end::End;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use websocket::address::Address;
+use websocket::connection::{CloseAction, IdleEnd, Limits, WebSocket};
+use websocket::dial::{Dialer, offer};
+use websocket::error::DialError;
+use websocket::frame::Role;
+use websocket::proxy::Proxy;
+use websocket::reader::Text;
+use websocket::upgrade;
 
 use crate::support::soon;
 
@@ -31,7 +33,7 @@ fn dialer() -> Dialer {
 /// Answers one connection with a fixed text, `{accept}` replaced by the right one.
 async fn answer(head: &'static str, then: Vec<u8>) -> (Address, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = Address::of(&format!("ws://{}/base", listener.local_addr().unwrap())).unwrap();
+    let address = Address::parse(&format!("ws://{}/base", listener.local_addr().unwrap())).unwrap();
     let asked = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut request = vec![];
@@ -73,15 +75,15 @@ async fn what_follows_the_101_at_once_is_not_lost() {
                 .map_err(|error| error.to_string())
                 .unwrap();
         let mut notes = 0;
-        let farewell = loop {
-            match soon(dialled.leg.hold(std::future::pending::<()>())).await {
-                Held::Text(text) => notes += usize::from(text == note),
-                Held::Lost(_, farewell) => break farewell,
-                Held::Done(()) => unreachable!(),
+        let close_action = loop {
+            match soon(dialled.websocket.wait_idle(std::future::pending::<()>())).await {
+                IdleEnd::Text(text) => notes += usize::from(text == note),
+                IdleEnd::Lost(_, close_action) => break close_action,
+                IdleEnd::Done(()) => unreachable!(),
             }
         };
-        assert_eq!((notes, &farewell), (count, &Farewell::Echo(Some(1000))));
-        dialled.leg.finish(farewell).await;
+        assert_eq!((notes, &close_action), (count, &CloseAction::Echo(Some(1000))));
+        dialled.websocket.finish(close_action).await;
         let request = asked.await.unwrap();
         assert!(request.starts_with("GET /base/v1/host HTTP/1.1\r\n"), "{request}");
         assert!(request.contains("sec-websocket-protocol: stream.v1\r\n"), "{request}");
@@ -116,16 +118,16 @@ async fn a_refusal_is_read_and_shortened() {
 }
 
 /// A small server on the real upgrade path; `max_buf` is hyper's.
-async fn accept_one(max_buf: usize) -> (std::net::SocketAddr, tokio::task::JoinHandle<Leg<Socket>>) {
+async fn accept_one(max_buf: usize) -> (std::net::SocketAddr, tokio::task::JoinHandle<WebSocket<Socket>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let leg = tokio::spawn(async move {
+    let websocket = tokio::spawn(async move {
         let (socket, _) = listener.accept().await.unwrap();
         let (give, mut take) = tokio::sync::mpsc::channel(1);
         let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
             let give = give.clone();
             async move {
-                let ours = upgrade::Request::of(&request).unwrap();
+                let ours = upgrade::Request::parse(&request).unwrap();
                 let on = hyper::upgrade::on(&mut request);
                 give.send(on).await.unwrap();
                 Ok::<_, std::convert::Infallible>(
@@ -141,15 +143,15 @@ async fn accept_one(max_buf: usize) -> (std::net::SocketAddr, tokio::task::JoinH
             tokio::join!(connection, async { upgrade::socket(take.recv().await.unwrap()).await.unwrap() });
         served.unwrap();
         let (socket, early) = upgraded;
-        Leg::new(socket, &early, Role::Server, Text::Messages, Limits::default())
+        WebSocket::new(socket, &early, Role::Server, Text::Messages, Limits::default())
     });
-    (address, leg)
+    (address, websocket)
 }
 
 #[tokio::test]
 async fn what_a_client_sends_with_its_request_is_not_lost() {
     for (max_buf, count) in [(8192, 1), (8192, 3000), (400 * 1024, 3000)] {
-        let (address, leg) = accept_one(max_buf).await;
+        let (address, websocket) = accept_one(max_buf).await;
         let mut client = TcpStream::connect(address).await.unwrap();
         let mut wire =
             b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
@@ -166,17 +168,17 @@ async fn what_a_client_sends_with_its_request_is_not_lost() {
             client.read_to_end(&mut answer).await.unwrap();
             answer
         });
-        let mut leg = soon(leg).await.unwrap();
+        let mut websocket = soon(websocket).await.unwrap();
         let mut notes = 0;
-        let farewell = loop {
-            match soon(leg.hold(std::future::pending::<()>())).await {
-                Held::Text(_) => notes += 1,
-                Held::Lost(_, farewell) => break farewell,
-                Held::Done(()) => unreachable!(),
+        let close_action = loop {
+            match soon(websocket.wait_idle(std::future::pending::<()>())).await {
+                IdleEnd::Text(_) => notes += 1,
+                IdleEnd::Lost(_, close_action) => break close_action,
+                IdleEnd::Done(()) => unreachable!(),
             }
         };
-        assert_eq!((notes, &farewell), (count, &Farewell::Echo(None)));
-        leg.finish(farewell).await;
+        assert_eq!((notes, &close_action), (count, &CloseAction::Echo(None)));
+        websocket.finish(close_action).await;
         let answer = soon(sending).await.unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 101") && answer.ends_with(b"\r\n\r\n\x88\x00"));
     }
@@ -185,23 +187,24 @@ async fn what_a_client_sends_with_its_request_is_not_lost() {
 #[tokio::test]
 async fn a_client_that_keeps_sending_still_reads_everything_before_the_close() {
     // Unread bytes at the moment of closing would reset the connection and destroy what is on its way.
-    let (address, leg) = accept_one(8192).await;
+    let (address, websocket) = accept_one(8192).await;
     let (mut far, _) = tokio_tungstenite::client_async(
         format!("ws://{address}/"),
         TcpStream::connect(address).await.unwrap(),
     )
     .await
     .unwrap();
-    let leg = soon(leg).await.unwrap();
-    let local = stream::link::bridge::Local {
+    let websocket = soon(websocket).await.unwrap();
+    let local = stream::bridge::Local {
         output: &[7_u8; 3_000_000][..],
         input: None::<tokio::io::Sink>,
-        at_eof: stream::link::bridge::AtEof::End,
-        notes: None,
+        at_eof: stream::bridge::AtEof::End,
+        control: None,
     };
-    let nothing = |_: &str| stream::link::bridge::Heard::Nothing;
+    let nothing = |_: &str| stream::bridge::ControlEffect::None;
     let stop = std::future::pending::<CloseFrame>();
-    let done = crate::support::bridge_to_the_end(leg, local, nothing, std::future::ready(Ok(None)), stop);
+    let done =
+        crate::support::bridge_to_the_end(websocket, local, nothing, std::future::ready(Ok(None)), stop);
     let slow = async {
         use futures_util::SinkExt;
         for _ in 0..50 {
@@ -246,14 +249,14 @@ async fn a_proxy_is_asked_with_the_credentials_of_its_url() {
 
 #[test]
 fn addresses_of_relays() {
-    let address = Address::of("wss://Relay.example/base/?x=1").unwrap();
+    let address = Address::parse("wss://Relay.example/base/?x=1").unwrap();
     assert_eq!((address.host.as_str(), address.port, address.tls), ("relay.example", 443, true));
-    assert_eq!(address.below("/v1/host"), Address::of("wss://relay.example/base/v1/host").unwrap());
-    let v6 = Address::of("ws://[::1]:8080").unwrap();
+    assert_eq!(address.below("/v1/host"), Address::parse("wss://relay.example/base/v1/host").unwrap());
+    let v6 = Address::parse("ws://[::1]:8080").unwrap();
     assert_eq!((v6.host.as_str(), v6.port), ("::1", 8080));
-    assert!(Address::of("https://relay").is_err());
-    assert_eq!(Address::of("wss://xn--bcher-kva.example").unwrap().host, "xn--bcher-kva.example");
-    let error = Address::of("wss://b\u{fc}cher.example").unwrap_err().to_string();
+    assert!(Address::parse("https://relay").is_err());
+    assert_eq!(Address::parse("wss://xn--bcher-kva.example").unwrap().host, "xn--bcher-kva.example");
+    let error = Address::parse("wss://b\u{fc}cher.example").unwrap_err().to_string();
     assert_eq!(
         error,
         "not a URL: invalid host name; write one that has other than ASCII letters in punycode (xn--...)"
@@ -265,7 +268,7 @@ async fn the_words_for_a_proxy_that_cannot_be_reached_do_not_say_where_it_is() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for proxy in [format!("http://{free}"), "http://proxy.inside.invalid:3128".to_owned()] {
         let dialer = Dialer { proxy: Some(Proxy::new(&proxy, None, &[]).unwrap()), ..dialer() };
-        let address = Address::of("ws://relay.example").unwrap();
+        let address = Address::parse("ws://relay.example").unwrap();
         let said = soon(dialer.reach(&address)).await.unwrap_err().to_string();
         assert!(said.starts_with("proxy: "), "{said}");
         assert!(!said.contains(&free.to_string()) && !said.contains("inside"), "{said}");

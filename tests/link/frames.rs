@@ -1,14 +1,14 @@
-//! Reader and writer, each against the oracle in both roles, and against frames made by hand.
+//! FrameReader and writer, each against the oracle in both roles, and against frames made by hand.
 
 use futures_util::{SinkExt, StreamExt};
-use stream::link::frame::{self, Header, Opcode, Role};
-use stream::link::pulse::Pulse;
-use stream::link::reader::{Event, ReadError, Reader, Sizes, Text};
-use stream::link::writer::Writer;
 use tokio::io::{AsyncRead, AsyncWriteExt, duplex, split};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role as OracleRole;
+use websocket::frame::{self, Header, Opcode, Role};
+use websocket::keepalive::Keepalive;
+use websocket::reader::{Event, FrameReader, ReadError, Sizes, Text};
+use websocket::writer::FrameWriter;
 
 use crate::random::Random;
 
@@ -24,11 +24,11 @@ fn other(role: Role) -> OracleRole {
 
 /// Everything that a reader gives until the end: bytes, control messages, and how it ended.
 async fn all<R: AsyncRead + Unpin>(
-    reader: &mut Reader<R>,
+    reader: &mut FrameReader<R>,
 ) -> (Vec<u8>, Vec<String>, Result<Option<u16>, String>) {
-    let (mut bytes, mut notes, pulse) = (Vec::new(), Vec::new(), Pulse::default());
+    let (mut bytes, mut notes, keepalive) = (Vec::new(), Vec::new(), Keepalive::default());
     loop {
-        match reader.next(&pulse).await {
+        match reader.next(&keepalive).await {
             Ok(Event::Bytes(piece)) => {
                 assert!(!piece.is_empty() && piece.len() <= 65_536);
                 bytes.extend_from_slice(piece);
@@ -77,10 +77,10 @@ async fn what_the_oracle_sends_is_read() {
             }
             oracle.close(None).await.unwrap();
         };
-        let mut reader = Reader::new(ours, &[], role, text, SIZES);
-        let ((), (got, heard, end)) = tokio::join!(send, all(&mut reader));
+        let mut reader = FrameReader::new(ours, &[], role, text, SIZES);
+        let ((), (got, received, end)) = tokio::join!(send, all(&mut reader));
         assert!(got == bytes, "seed {seed}: {} of {} bytes", got.len(), bytes.len());
-        assert_eq!(heard, notes, "seed {seed}");
+        assert_eq!(received, notes, "seed {seed}");
         assert_eq!(end, Ok(None), "seed {seed}");
     }
 }
@@ -92,7 +92,7 @@ async fn the_oracle_reads_what_is_sent() {
         let role = if seed % 2 == 0 { Role::Server } else { Role::Client };
         let (ours, theirs) = duplex(1 + random.below(9_000));
         let mut oracle = WebSocketStream::from_raw_socket(theirs, other(role), None).await;
-        let mut writer = Writer::new(ours, role, STALL);
+        let mut writer = FrameWriter::new(ours, role, STALL);
         let mut expected = Vec::new();
         let send = async {
             for _ in 0..30 {
@@ -111,7 +111,7 @@ async fn the_oracle_reads_what_is_sent() {
                     }
                 }
             }
-            writer.close(&stream::protocol::end::End::SessionEnded.into()).await.unwrap();
+            writer.close(&protocol::end::End::SessionEnded.into()).await.unwrap();
         };
         let read = async {
             let mut got = Vec::new();
@@ -161,7 +161,7 @@ async fn fragments_with_control_frames_between_are_one_stream_of_bytes_however_t
         // Some of it came in together with the handshake, the rest in pieces.
         let early = random.below(100.min(wire.len()));
         let (ours, mut theirs) = duplex(1 << 20);
-        let mut reader = Reader::new(ours, &wire[..early], Role::Server, Text::Bytes, SIZES);
+        let mut reader = FrameReader::new(ours, &wire[..early], Role::Server, Text::Bytes, SIZES);
         let rest = wire[early..].to_vec();
         let send = async {
             let mut rest = &rest[..];
@@ -215,7 +215,7 @@ async fn what_the_oracle_refuses_is_refused() {
         let (ours, mut theirs) = duplex(1 << 20);
         theirs.write_all(&wire).await.unwrap();
         drop(theirs);
-        let mut reader = Reader::new(ours, &[], Role::Server, Text::Messages, SIZES);
+        let mut reader = FrameReader::new(ours, &[], Role::Server, Text::Messages, SIZES);
         let (_, _, end) = all(&mut reader).await;
         assert!(end.is_err(), "{what}: {end:?}");
         let (ours, mut theirs) = duplex(1 << 20);
@@ -255,10 +255,10 @@ async fn sizes_are_held_for_frames_and_for_messages() {
         let (ours, mut theirs) = duplex(1 << 20);
         theirs.write_all(&wire).await.unwrap();
         let sizes = if text == Text::Bytes { sizes } else { SIZES };
-        let mut reader = Reader::new(ours, &[], Role::Server, text, sizes);
-        let pulse = Pulse::default();
+        let mut reader = FrameReader::new(ours, &[], Role::Server, text, sizes);
+        let keepalive = Keepalive::default();
         let error = loop {
-            match reader.next(&pulse).await {
+            match reader.next(&keepalive).await {
                 Ok(_) => {}
                 Err(error) => break error,
             }
@@ -273,19 +273,19 @@ async fn reading_can_be_given_up_and_taken_up_again() {
     let sent = random.bytes(300_000);
     let (ours, theirs) = duplex(64);
     let (read, _write) = split(ours);
-    let mut reader = Reader::new(read, &[], Role::Server, Text::Bytes, SIZES);
-    let mut writer = Writer::new(theirs, Role::Client, STALL);
+    let mut reader = FrameReader::new(read, &[], Role::Server, Text::Bytes, SIZES);
+    let mut writer = FrameWriter::new(theirs, Role::Client, STALL);
     let send = async {
         for piece in sent.chunks(10_000) {
             writer.bytes(&mut piece.to_vec()).await.unwrap();
         }
     };
     let receive = async {
-        let (mut got, pulse) = (Vec::new(), Pulse::default());
+        let (mut got, keepalive) = (Vec::new(), Keepalive::default());
         while got.len() < sent.len() {
             // Dropped whenever the other branch is first.
             tokio::select! {
-                event = reader.next(&pulse) => match event.unwrap() {
+                event = reader.next(&keepalive) => match event.unwrap() {
                     Event::Bytes(piece) => got.extend_from_slice(piece),
                     other => panic!("{other:?}"),
                 },

@@ -5,6 +5,7 @@
 
 mod bridge;
 mod dial;
+mod failed;
 mod frames;
 mod pair;
 mod pumps;

@@ -4,17 +4,17 @@ use std::future::pending;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use stream::link::leg::Limits;
-use stream::link::reader::{Sizes, Text};
-use stream::protocol::close::CloseFrame;
-use stream::protocol::end::{End, Outcome};
+use protocol::close::CloseFrame;
+use protocol::end::{End, Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
+use websocket::connection::Limits;
+use websocket::reader::{Sizes, Text};
 
-use crate::support::{Dice, Far, Got, closing, leg, limits, link_to_the_end, read_all, send, soon};
+use crate::support::{Dice, Far, Got, closing, limits, link_to_the_end, read_all, send, soon, websocket};
 
 struct Linked {
     host: Far,
@@ -28,9 +28,9 @@ async fn linked(room: usize, control: bool, limits: Limits) -> Linked {
 }
 
 async fn linked_with(room: [usize; 2], control: bool, limits: Limits) -> Linked {
-    let (host_leg, host) = leg(room[0], Text::Messages, limits).await;
+    let (host_socket, host) = websocket(room[0], Text::Messages, limits).await;
     let text = if control { Text::Messages } else { Text::Bytes };
-    let (client_leg, client) = leg(room[1], text, limits).await;
+    let (client_socket, client) = websocket(room[1], text, limits).await;
     let (stop, stopped) = oneshot::channel();
     let stopped = async move {
         match stopped.await {
@@ -38,7 +38,7 @@ async fn linked_with(room: [usize; 2], control: bool, limits: Limits) -> Linked 
             Err(_) => pending().await,
         }
     };
-    let relay = tokio::spawn(link_to_the_end(host_leg, client_leg, control, stopped));
+    let relay = tokio::spawn(link_to_the_end(host_socket, client_socket, control, stopped));
     Linked { host, client, relay, stop }
 }
 

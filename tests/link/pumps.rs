@@ -1,22 +1,22 @@
-//! Two legs linked, with the oracle at both far ends: what flows, what stops, and how it ends.
+//! Two websockets linked, with the oracle at both far ends: what flows, what stops, and how it ends.
 
 use std::future::pending;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use stream::link::bridge::{AtEof, Heard, Local, bridge};
-use stream::link::frame::Role;
-use stream::link::leg::{Held, Leg, Limits};
-use stream::link::pair::link;
-use stream::link::reader::{Sizes, Text};
-use stream::protocol::close::CloseFrame as Told;
-use stream::protocol::end::{End, Outcome};
+use protocol::close::CloseFrame as Told;
+use protocol::end::{End, Outcome};
+use stream::bridge::{AtEof, ControlEffect, Local, bridge};
+use stream::pair::link;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role as OracleRole;
+use websocket::connection::{IdleEnd, Limits, WebSocket};
+use websocket::frame::Role;
+use websocket::reader::{Sizes, Text};
 
 use crate::random::Random;
 
@@ -24,11 +24,11 @@ type Oracle = WebSocketStream<DuplexStream>;
 
 const SOON: Duration = Duration::from_secs(300);
 
-async fn leg(room: usize, role: Role, text: Text) -> (Leg<DuplexStream>, Oracle) {
+async fn websocket(room: usize, role: Role, text: Text) -> (WebSocket<DuplexStream>, Oracle) {
     let (ours, theirs) = duplex(room);
     let other = if role == Role::Server { OracleRole::Client } else { OracleRole::Server };
     let oracle = WebSocketStream::from_raw_socket(theirs, other, None).await;
-    (Leg::new(ours, &[], role, text, Limits::default()), oracle)
+    (WebSocket::new(ours, &[], role, text, Limits::default()), oracle)
 }
 
 /// A linked pair: host's far end, client's far end, and what will have come of it.
@@ -41,21 +41,21 @@ async fn pair_until(
     control: bool,
     stop: impl Future<Output = Told> + Send + 'static,
 ) -> (Oracle, Oracle, JoinHandle<Outcome>) {
-    let (host, far_host) = leg(room, Role::Server, Text::Messages).await;
+    let (host, far_host) = websocket(room, Role::Server, Text::Messages).await;
     let text = if control { Text::Messages } else { Text::Bytes };
-    let (client, far_client) = leg(room, Role::Server, text).await;
+    let (client, far_client) = websocket(room, Role::Server, text).await;
     (far_host, far_client, tokio::spawn(linked(host, client, control, stop)))
 }
 
 /// Links, and takes leave of both.
 async fn linked(
-    host: Leg<DuplexStream>,
-    client: Leg<DuplexStream>,
+    host: WebSocket<DuplexStream>,
+    client: WebSocket<DuplexStream>,
     control: bool,
     stop: impl Future<Output = Told>,
 ) -> Outcome {
     let (outcome, host, client) = link(host, client, control, stop).await;
-    tokio::join!(host.take_leave(), client.take_leave());
+    tokio::join!(host.close(), client.close());
     outcome
 }
 
@@ -133,12 +133,12 @@ async fn bytes_are_the_same_at_the_other_end_and_all_of_them_arrive_before_the_c
             host.send(Message::Close(Some(close))).await.unwrap();
             while next(&mut host).await.is_some() {}
         };
-        let hear = async {
+        let on_control = async {
             assert!(bytes(&mut client, last.len()).await == last);
             assert_eq!(closed(&mut client).await, (1000, "target ended".into()));
             while next(&mut client).await.is_some() {}
         };
-        tokio::join!(say, hear);
+        tokio::join!(say, on_control);
         let outcome = outcome.await.unwrap();
         assert_eq!(outcome.closing.end, End::TargetEnded);
         assert_eq!(outcome.bytes_out as usize, all_out.len() + last.len());
@@ -168,18 +168,18 @@ async fn what_is_typed_gets_through_while_the_output_is_stuck_and_the_stuck_one_
     let (host, client, outcome) = pair(4_096, false).await;
     let (mut typed, _never_read) = client.split();
     // The host floods a client that reads nothing, and still hears it.
-    let (mut flood, mut heard) = host.split();
+    let (mut flood, mut received) = host.split();
     let flooding =
         tokio::spawn(async move { while flood.send(Message::binary(vec![0; 60_000])).await.is_ok() {} });
     typed.send(Message::binary(b"ctrl-c".to_vec())).await.unwrap();
-    assert_eq!(collect(&mut heard, 6).await, b"ctrl-c");
+    assert_eq!(collect(&mut received, 6).await, b"ctrl-c");
     let begun = Instant::now();
-    // The host is told, and stops.
-    let told = tokio::spawn(async move { while let Some(Ok(_)) = heard.next().await {} });
+    // The host gets a close frame, and stops.
+    let reading = tokio::spawn(async move { while let Some(Ok(_)) = received.next().await {} });
     let outcome = timeout(SOON, outcome).await.unwrap().unwrap();
     assert_eq!(outcome.closing.end, End::Stalled);
     assert!(begun.elapsed() <= Duration::from_secs(61), "{:?}", begun.elapsed());
-    told.await.unwrap();
+    reading.await.unwrap();
     flooding.await.unwrap();
 }
 
@@ -249,11 +249,11 @@ async fn control_messages_reach_only_clients_that_understand_them() {
 }
 
 #[tokio::test]
-async fn who_breaks_the_protocol_is_told_and_the_other_is_told_of_a_loss() {
-    let (host, mut far_host) = leg(1 << 16, Role::Server, Text::Messages).await;
+async fn a_peer_that_breaks_the_protocol_gets_a_close_frame_and_the_other_one_about_a_loss() {
+    let (host, mut far_host) = websocket(1 << 16, Role::Server, Text::Messages).await;
     let (ours, theirs) = duplex(1 << 20);
     let limits = Limits { sizes: Sizes { frame: 100, message: 100 }, ..Limits::default() };
-    let client = Leg::new(ours, &[], Role::Server, Text::Bytes, limits);
+    let client = WebSocket::new(ours, &[], Role::Server, Text::Bytes, limits);
     let mut far_client = WebSocketStream::from_raw_socket(theirs, OracleRole::Client, None).await;
     let outcome = tokio::spawn(linked(host, client, false, pending()));
     far_client.send(Message::binary(vec![0; 101])).await.unwrap();
@@ -266,21 +266,21 @@ async fn who_breaks_the_protocol_is_told_and_the_other_is_told_of_a_loss() {
 
 #[tokio::test]
 async fn a_parked_leg_hears_of_its_end_and_takes_no_bytes() {
-    let (mut host, mut far) = leg(4_096, Role::Server, Text::Messages).await;
+    let (mut host, mut far) = websocket(4_096, Role::Server, Text::Messages).await;
     far.send(Message::binary(b"too early".to_vec())).await.unwrap();
-    match host.hold(pending::<()>()).await {
-        Held::Lost(closing, _) => assert_eq!(closing.end, End::ProtocolError),
+    match host.wait_idle(pending::<()>()).await {
+        IdleEnd::Lost(closing, _) => assert_eq!(closing.end, End::ProtocolError),
         other => panic!("{other:?}"),
     }
-    let (mut host, far) = leg(4_096, Role::Server, Text::Messages).await;
+    let (mut host, far) = websocket(4_096, Role::Server, Text::Messages).await;
     drop(far);
-    assert!(matches!(host.hold(pending::<()>()).await, Held::Lost(..)));
+    assert!(matches!(host.wait_idle(pending::<()>()).await, IdleEnd::Lost(..)));
     // A client may speak before its host is there: what it says comes after.
-    let (mut client, mut far) = leg(4_096, Role::Server, Text::Bytes).await;
+    let (mut client, mut far) = websocket(4_096, Role::Server, Text::Bytes).await;
     far.send(Message::binary(b"early".to_vec())).await.unwrap();
     let patience = tokio::time::sleep(Duration::from_millis(50));
-    assert!(client.attend(patience).await.is_ok());
-    let (host, mut far_host) = leg(4_096, Role::Server, Text::Messages).await;
+    assert!(client.wait_unread(patience).await.is_ok());
+    let (host, mut far_host) = websocket(4_096, Role::Server, Text::Messages).await;
     tokio::spawn(linked(host, client, false, pending()));
     assert_eq!(next(&mut far_host).await, Some(Message::binary(b"early".to_vec())));
 }
@@ -288,14 +288,16 @@ async fn a_parked_leg_hears_of_its_end_and_takes_no_bytes() {
 #[tokio::test]
 async fn half_close_ends_when_both_have_said_it_in_either_order() {
     for target_first in [true, false] {
-        let (agent, mut far) = leg(4_096, Role::Client, Text::Messages).await;
+        let (agent, mut far) = websocket(4_096, Role::Client, Text::Messages).await;
         let (local, mut target) = duplex(4_096);
         let (output, input) = tokio::io::split(local);
-        let hear = |text: &str| if text == r#"{"type":"eof"}"# { Heard::Eof } else { Heard::Nothing };
-        let side = Local { output, input: Some(input), at_eof: AtEof::HalfClose, notes: None };
+        let on_control =
+            |text: &str| if text == r#"{"type":"eof"}"# { ControlEffect::Eof } else { ControlEffect::None };
+        let side = Local { output, input: Some(input), at_eof: AtEof::HalfClose, control: None };
         let bridged = tokio::spawn(async move {
-            let (outcome, parting) = bridge(agent, side, hear, std::future::ready(Ok(None)), pending()).await;
-            parting.take_leave().await;
+            let (outcome, ended) =
+                bridge(agent, side, on_control, std::future::ready(Ok(None)), pending()).await;
+            ended.close().await;
             outcome
         });
         let eof = Message::text(r#"{"type":"eof"}"#);
@@ -306,15 +308,15 @@ async fn half_close_ends_when_both_have_said_it_in_either_order() {
             assert_eq!(next(&mut far).await, Some(eof.clone()));
             far.send(Message::binary(b"yours".to_vec())).await.unwrap();
             far.send(eof).await.unwrap();
-            let mut heard = String::new();
-            target.read_to_string(&mut heard).await.unwrap();
-            assert_eq!(heard, "yours");
+            let mut received = String::new();
+            target.read_to_string(&mut received).await.unwrap();
+            assert_eq!(received, "yours");
         } else {
             far.send(Message::binary(b"yours".to_vec())).await.unwrap();
             far.send(eof.clone()).await.unwrap();
-            let mut heard = String::new();
-            target.read_to_string(&mut heard).await.unwrap();
-            assert_eq!(heard, "yours");
+            let mut received = String::new();
+            target.read_to_string(&mut received).await.unwrap();
+            assert_eq!(received, "yours");
             target.write_all(b"mine").await.unwrap();
             drop(target);
             assert_eq!(next(&mut far).await, Some(Message::binary(b"mine".to_vec())));
@@ -327,13 +329,13 @@ async fn half_close_ends_when_both_have_said_it_in_either_order() {
 }
 
 #[tokio::test]
-async fn credit_pauses_a_target_and_last_words_come_before_the_close() {
-    let (agent, mut far) = leg(1 << 20, Role::Client, Text::Messages).await;
+async fn credit_pauses_a_target_and_final_message_come_before_the_close() {
+    let (agent, mut far) = websocket(1 << 20, Role::Client, Text::Messages).await;
     let (output, mut target) = duplex(1 << 16);
-    let hear = |text: &str| text.parse().map_or(Heard::Nothing, Heard::Ack);
-    let side = Local { output, input: None::<DuplexStream>, at_eof: AtEof::End, notes: None };
+    let on_control = |text: &str| text.parse().map_or(ControlEffect::None, ControlEffect::Ack);
+    let side = Local { output, input: None::<DuplexStream>, at_eof: AtEof::End, control: None };
     let words = std::future::ready(Ok(Some("last words".to_owned())));
-    tokio::spawn(async move { bridge(agent, side, hear, words, pending()).await.1.take_leave().await });
+    tokio::spawn(async move { bridge(agent, side, on_control, words, pending()).await.1.close().await });
     far.send(Message::text("0")).await.unwrap();
     let flood = tokio::spawn(async move {
         target.write_all(&vec![1; 1_000_000]).await.unwrap();
@@ -342,7 +344,7 @@ async fn credit_pauses_a_target_and_last_words_come_before_the_close() {
     while let Ok(Some(Message::Binary(piece))) = timeout(Duration::from_millis(200), next(&mut far)).await {
         got += piece.len();
     }
-    let window = stream::link::credit::WINDOW as usize;
+    let window = stream::credit::WINDOW as usize;
     assert!((window..window + 65_536).contains(&got), "{got}");
     far.send(Message::text(got.to_string())).await.unwrap();
     far.send(Message::text("1000000")).await.unwrap();

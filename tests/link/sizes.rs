@@ -2,13 +2,13 @@
 
 use std::future::pending;
 
-use stream::link::frame::Role;
-use stream::link::leg::{Leg, Limits};
-use stream::link::pair::link;
-use stream::link::reader::Text;
-use stream::link::socket::Socket;
-use stream::protocol::close::CloseFrame;
+use net::socket::Socket;
+use protocol::close::CloseFrame;
+use stream::pair::link;
 use tokio::net::{TcpListener, TcpStream};
+use websocket::connection::{Limits, WebSocket};
+use websocket::frame::Role;
+use websocket::reader::Text;
 
 /// Bytes of a linked pair: in a release it is a little less than in a test.
 const MOST: usize = 2048;
@@ -20,8 +20,8 @@ async fn socket() -> Socket {
 
 #[tokio::test]
 async fn an_idle_session_is_small() {
-    let leg = |socket| Leg::new(socket, &[], Role::Server, Text::Messages, Limits::default());
-    let (host, client) = (leg(socket().await), leg(socket().await));
+    let websocket = |socket| WebSocket::new(socket, &[], Role::Server, Text::Messages, Limits::default());
+    let (host, client) = (websocket(socket().await), websocket(socket().await));
     let future = link(host, client, true, Box::pin(pending::<CloseFrame>()));
     assert!(size_of_val(&future) <= MOST, "{}", size_of_val(&future));
 }

@@ -7,24 +7,24 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use stream::link::bridge::{self, Heard, Local};
-use stream::link::frame::Role;
-use stream::link::leg::{Leg, Limits};
-use stream::link::pair;
-use stream::link::reader::Text;
-use stream::protocol::close;
-use stream::protocol::end::Outcome;
+use protocol::close;
+use protocol::end::Outcome;
+use stream::bridge::{self, ControlEffect, Local};
+use stream::pair;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role as TheirRole;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use websocket::connection::{Limits, WebSocket};
+use websocket::frame::Role;
+use websocket::reader::Text;
 
 /// SplitMix64: the same numbers for the same seed.
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub u64);
 
 impl Dice {
-    pub fn roll(&mut self) -> u64 {
+    pub(crate) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,25 +32,25 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.roll() % n as u64) as usize
     }
 
-    pub fn one_in(&mut self, n: usize) -> bool {
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len.div_ceil(8)).flat_map(|_| self.roll().to_le_bytes()).take(len).collect()
     }
 
-    pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 }
 
 /// Gives its bytes in random pieces and is often not ready.
-pub struct Chunks {
+pub(crate) struct Chunks {
     pub bytes: VecDeque<u8>,
     pub dice: Dice,
     /// Largest piece.
@@ -78,7 +78,7 @@ impl AsyncRead for Chunks {
 }
 
 /// Takes bytes in random pieces and is often not ready.
-pub struct Sink<'a> {
+pub(crate) struct Sink<'a> {
     pub bytes: &'a mut Vec<u8>,
     pub dice: Dice,
     pub most: usize,
@@ -105,23 +105,23 @@ impl AsyncWrite for Sink<'_> {
     }
 }
 
-pub type Far = WebSocketStream<DuplexStream>;
+pub(crate) type Far = WebSocketStream<DuplexStream>;
 
-/// A leg on the relay's side, and tungstenite at its far end, with `room` bytes between them.
-pub async fn leg(room: usize, text: Text, limits: Limits) -> (Leg<DuplexStream>, Far) {
+/// A websocket on the relay's side, and tungstenite at its far end, with `room` bytes between them.
+pub(crate) async fn websocket(room: usize, text: Text, limits: Limits) -> (WebSocket<DuplexStream>, Far) {
     let (near, far) = duplex(room);
     let far = WebSocketStream::from_raw_socket(far, TheirRole::Client, None).await;
-    (Leg::new(near, &[], Role::Server, text, limits), far)
+    (WebSocket::new(near, &[], Role::Server, text, limits), far)
 }
 
 /// Limits that end a test soon under a clock that is not paused.
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { close_wait: Duration::from_secs(5), ..Limits::default() }
 }
 
 /// Everything that arrives until the close: bytes, texts, and the close.
 #[derive(Debug, Default, PartialEq)]
-pub struct Got {
+pub(crate) struct Got {
     pub bytes: Vec<u8>,
     pub texts: Vec<String>,
     pub close: Option<(u16, String)>,
@@ -129,7 +129,7 @@ pub struct Got {
 }
 
 /// Reads until the websocket is over.
-pub async fn read_all<S: AsyncRead + AsyncWrite + Unpin>(far: &mut WebSocketStream<S>) -> Got {
+pub(crate) async fn read_all<S: AsyncRead + AsyncWrite + Unpin>(far: &mut WebSocketStream<S>) -> Got {
     let mut got = Got::default();
     while let Some(message) = far.next().await {
         match message {
@@ -146,23 +146,23 @@ pub async fn read_all<S: AsyncRead + AsyncWrite + Unpin>(far: &mut WebSocketStre
     got
 }
 
-pub async fn send(far: &mut Far, bytes: &[u8]) {
+pub(crate) async fn send(far: &mut Far, bytes: &[u8]) {
     far.send(Message::binary(bytes.to_vec())).await.unwrap();
 }
 
-pub fn closing(code: u16, reason: &str) -> Message {
+pub(crate) fn closing(code: u16, reason: &str) -> Message {
     Message::Close(Some(CloseFrame { code: code.into(), reason: reason.to_owned().into() }))
 }
 
 /// Fails a test that hangs.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("hangs")
 }
 
 /// Links, and takes leave of both.
-pub async fn link_to_the_end<H, C>(
-    host: Leg<H>,
-    client: Leg<C>,
+pub(crate) async fn link_to_the_end<H, C>(
+    host: WebSocket<H>,
+    client: WebSocket<C>,
     control: bool,
     stop: impl Future<Output = close::CloseFrame>,
 ) -> Outcome
@@ -171,16 +171,16 @@ where
     C: AsyncRead + AsyncWrite,
 {
     let (outcome, host, client) = pair::link(host, client, control, stop).await;
-    tokio::join!(host.take_leave(), client.take_leave());
+    tokio::join!(host.close(), client.close());
     outcome
 }
 
 /// Bridges, and takes leave of the peer.
-pub async fn bridge_to_the_end<S, R, W>(
-    leg: Leg<S>,
+pub(crate) async fn bridge_to_the_end<S, R, W>(
+    websocket: WebSocket<S>,
     local: Local<R, W>,
-    hear: impl FnMut(&str) -> Heard,
-    last_words: impl Future<Output = Result<Option<String>, stream::protocol::failure::Failure>>,
+    on_control: impl FnMut(&str) -> ControlEffect,
+    final_message: impl Future<Output = Result<Option<String>, protocol::failure::Failure>>,
     stop: impl Future<Output = close::CloseFrame>,
 ) -> Outcome
 where
@@ -188,7 +188,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let (outcome, peer) = bridge::bridge(leg, local, hear, last_words, stop).await;
-    peer.take_leave().await;
+    let (outcome, peer) = bridge::bridge(websocket, local, on_control, final_message, stop).await;
+    peer.close().await;
     outcome
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use stream::link::frame::Role;
-use stream::link::writer::{WriteError, Writer};
-use stream::protocol::close::CloseFrame;
-use stream::protocol::end::End;
+use protocol::close::CloseFrame;
+use protocol::end::End;
 use tokio::io::{AsyncReadExt, duplex};
 use tokio_tungstenite::tungstenite::protocol::Role as TheirRole;
 use tokio_tungstenite::tungstenite::{Error, Message};
+use websocket::frame::Role;
+use websocket::writer::{FrameWriter, WriteError};
 
 use crate::reader::theirs;
 use crate::support::{Dice, Sink};
@@ -20,8 +20,11 @@ async fn what_is_written_in_any_pieces_tungstenite_reads() {
         let role = dice.of(&[Role::Server, Role::Client]);
         let (mut wire, mut said) = (vec![], vec![]);
         let most = dice.of(&[1, 5, 1000, 1 << 20]);
-        let mut writer =
-            Writer::new(Sink { bytes: &mut wire, dice: Dice(seed), most }, role, Duration::from_secs(30));
+        let mut writer = FrameWriter::new(
+            Sink { bytes: &mut wire, dice: Dice(seed), most },
+            role,
+            Duration::from_secs(30),
+        );
         for _ in 0..dice.below(20) {
             let len = dice.of(&[0, 1, 125, 126, 1000, 65535, 65536][..if most < 10 { 5 } else { 7 }]);
             let payload = dice.bytes(len);
@@ -74,7 +77,7 @@ async fn an_echo_repeats_the_code_and_codes_that_mean_none_are_never_sent() {
     ] {
         let mut sent = vec![];
         let sink = Sink { bytes: &mut sent, dice: Dice(1), most: 9 };
-        Writer::new(sink, Role::Server, Duration::from_secs(1)).echo(code).await.unwrap();
+        FrameWriter::new(sink, Role::Server, Duration::from_secs(1)).echo(code).await.unwrap();
         assert_eq!(sent, wire);
     }
 }
@@ -90,7 +93,7 @@ async fn slow_is_not_stalled() {
         }
         bytes
     });
-    let mut writer = Writer::new(near, Role::Server, Duration::from_secs(30));
+    let mut writer = FrameWriter::new(near, Role::Server, Duration::from_secs(30));
     writer.bytes(&mut [1; 100]).await.unwrap();
     drop(writer);
     assert_eq!(reading.await.unwrap(), 102);
@@ -99,7 +102,7 @@ async fn slow_is_not_stalled() {
 #[tokio::test(start_paused = true)]
 async fn after_a_torn_frame_nothing_is_sent() {
     let (near, mut far) = duplex(10);
-    let mut writer = Writer::new(near, Role::Server, Duration::from_secs(30));
+    let mut writer = FrameWriter::new(near, Role::Server, Duration::from_secs(30));
     let before = tokio::time::Instant::now();
     assert!(matches!(writer.bytes(&mut [1; 100]).await, Err(WriteError::Stalled(_))));
     assert_eq!(before.elapsed().as_secs(), 30);
@@ -115,7 +118,7 @@ async fn after_a_torn_frame_nothing_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_frame_is_a_torn_one() {
     let (near, _far) = duplex(10);
-    let mut writer = Writer::new(near, Role::Client, Duration::from_secs(30));
+    let mut writer = FrameWriter::new(near, Role::Client, Duration::from_secs(30));
     let cancelled = tokio::time::timeout(Duration::from_secs(1), writer.bytes(&mut [1; 100])).await;
     assert!(cancelled.is_err() && writer.is_torn());
 }

@@ -1,4 +1,4 @@
-//! A libvirt that is one test's own, and what is done with its machines.
+//! A libvirt for one test, and its machines.
 
 use std::process::Output;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use tokio::process::Command;
 
 use crate::world::{Process, part, within};
 
-/// libvirt's first question to QEMU takes seconds, and more when others want the processor, too.
-pub const LIBVIRT: Duration = Duration::from_secs(60);
+/// libvirt's first question to QEMU takes seconds, and longer on a busy machine.
+pub(crate) const LIBVIRT: Duration = Duration::from_secs(60);
 
-pub struct Libvirt {
+pub(crate) struct Libvirt {
     pub dir: TempDir,
     pub daemon: Process,
 }
 
 impl Libvirt {
-    pub async fn new() -> Libvirt {
+    pub(crate) async fn new() -> Libvirt {
         Libvirt::with(&[]).await
     }
 
-    pub async fn with(settings: &[&str]) -> Libvirt {
+    pub(crate) async fn with(settings: &[&str]) -> Libvirt {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(part("libvirtd"));
         command.arg(dir.path()).args(settings);
@@ -32,29 +32,29 @@ impl Libvirt {
         libvirt
     }
 
-    pub fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         format!("{}/libvirt-sock", self.dir.path().display())
     }
 
-    pub fn table(&self, keys: &str) -> String {
+    pub(crate) fn table(&self, keys: &str) -> String {
         format!("kind = 'libvirt'\nsocket = '{}'\n{keys}", self.socket())
     }
 
-    pub async fn virsh(&self, args: &[&str]) -> Output {
+    pub(crate) async fn virsh(&self, args: &[&str]) -> Output {
         let mut command = Command::new("virsh");
         command.arg("--connect").arg(format!("qemu+unix:///system?socket={}", self.socket())).args(args);
         tokio::time::timeout(LIBVIRT, command.kill_on_drop(true).output()).await.unwrap().unwrap()
     }
 
-    pub async fn does(&self, args: &[&str]) -> String {
+    pub(crate) async fn does(&self, args: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.virsh(args).await;
         let said = String::from_utf8_lossy(&stderr);
         assert!(status.success(), "{args:?}: {said}\n{}", self.daemon.said());
         String::from_utf8(stdout).unwrap()
     }
 
-    /// A machine that is not started.
-    pub async fn define(&self, name: &str, uuid: &str, graphics: &str) {
+    /// Defines a machine without starting it.
+    pub(crate) async fn define(&self, name: &str, uuid: &str, graphics: &str) {
         let path = self.dir.path().join(format!("{name}.xml"));
         let xml = format!(
             "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>32</memory>\
@@ -67,13 +67,13 @@ impl Libvirt {
         self.does(&["define", path.to_str().unwrap()]).await;
     }
 
-    /// A machine that runs, but whose processor is stopped: this is about its screen.
-    pub async fn start(&self, name: &str, uuid: &str, graphics: &str) {
+    /// A running machine with a stopped processor: only its screen is needed.
+    pub(crate) async fn start(&self, name: &str, uuid: &str, graphics: &str) {
         self.define(name, uuid, graphics).await;
         self.does(&["start", "--paused", name]).await;
     }
 
-    pub async fn removed(&self, name: &str) {
+    pub(crate) async fn removed(&self, name: &str) {
         self.does(&["destroy", name]).await;
         self.does(&["undefine", name]).await;
     }

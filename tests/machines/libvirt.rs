@@ -1,4 +1,4 @@
-//! The screens of a real libvirt's machines, which are found by their names.
+//! The screens of a real libvirt's machines, found by name.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ async fn a_machine_made_anew_is_another_machine() {
     libvirt.removed("web-1").await;
     ends(before).await;
 
-    // Another machine has come to the same place, but nobody asked for it.
+    // Another machine now has the same display, but was not requested.
     libvirt.start("web-2", OTHER, BOTH).await;
     assert!(refusal(&any, &web).await.starts_with("libvirt has no domain web-1: `virsh list --all`"));
     // It has the same name, too.
@@ -73,7 +73,7 @@ async fn a_machine_made_anew_is_another_machine() {
     let message = refusal(&same, &web).await;
     assert!(message.contains(OTHER) && message.contains("not in `uuids`"), "{message}");
     links_as_spice(&mut open(&any, &web).await.unwrap()).await;
-    // And the one that was meant is back.
+    // The requested machine is back.
     libvirt.removed("web-1").await;
     libvirt.start("web-1", UUID, BOTH).await;
     links_as_spice(&mut open(&same, &web).await.unwrap()).await;
@@ -127,7 +127,7 @@ async fn who_may_not_connect_is_told_the_group() {
     let libvirt = Libvirt::with(&settings).await;
     std::fs::set_permissions(libvirt.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let web = target(&libvirt.table("domains = ['web-1']"));
-    // Of this thread only, and of those that it starts.
+    // For this thread and those that it starts.
     setfsuid(Uid::from_raw(65534));
     let message = refusal(&web, &[]).await;
     setfsuid(Uid::from_raw(0));
@@ -153,11 +153,11 @@ async fn polkit_decides_who_may_use_libvirt() {
     assert!(message.contains("with `usermod -aG libvirt USER`"), "{message}");
 }
 
-/// Makes this thread, and no other, another user for those that it connects to.
+/// Changes the user of this thread only, as its peers see it.
 #[allow(unsafe_code)]
 fn act_as(uid: nix::libc::uid_t) {
     let keep = nix::libc::uid_t::MAX;
-    // SAFETY: it takes numbers, and what it changes is this thread's alone.
+    // SAFETY: it takes numbers, and changes only this thread.
     let done = unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, keep, uid, keep) };
     assert_eq!(done, 0);
 }
@@ -174,7 +174,7 @@ async fn a_display_with_a_password_asks_for_it_unless_the_owner_says_otherwise()
     }
 }
 
-/// Through a platform, NATS, a relay and a host's agent: who asks them knows a name and nothing else.
+/// Through a platform, NATS, a relay and a host's agent: the client knows only a name.
 #[tokio::test]
 async fn a_grant_picks_the_machine() {
     let libvirt = Libvirt::new().await;

@@ -1,4 +1,4 @@
-//! Screens of virtual machines that have no port: by libvirt and by QEMU's own monitor, each the real one.
+//! Screens of virtual machines without a port, through the real libvirt and QEMU's real monitor.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
@@ -6,13 +6,13 @@ mod daemon;
 mod libvirt;
 mod qmp;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
-#[path = "../e2e/world.rs"]
+#[path = "../world/mod.rs"]
 mod world;
 
 use std::collections::BTreeMap;
 
-use stream::agent::target::{OpenError, Opened, Target};
-use stream::protocol::mode::Mode;
+use protocol::mode::Mode;
+use targets::{OpenError, Opened, Shared, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -28,7 +28,7 @@ async fn open(target: &Target, params: &[(&str, &str)]) -> Result<Opened, OpenEr
     let params: BTreeMap<_, _> =
         params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let bound = target.bind(&params).unwrap();
-    timeout(SOON, bound.open(Mode::Rw, None)).await.expect("took too long")
+    timeout(SOON, bound.open(Mode::Rw, None, &Shared::default())).await.expect("took too long")
 }
 
 /// Why it does not open.
@@ -46,7 +46,7 @@ async fn write(opened: &mut Opened, bytes: &[u8]) {
     opened.input.as_mut().unwrap().write_all(bytes).await.unwrap();
 }
 
-/// Goes on until VNC's server has said which ways of authentication it offers.
+/// Continues until the VNC server has listed its authentication methods.
 async fn greets_as_vnc(opened: &mut Opened) -> Vec<u8> {
     assert_eq!(&read::<12>(opened).await, b"RFB 003.008\n");
     write(opened, b"RFB 003.008\n").await;
@@ -71,7 +71,7 @@ async fn links_as_spice(opened: &mut Opened) {
     assert_eq!(answer[16..], [0; 4], "a SPICE error");
 }
 
-/// Waits until the other side has closed.
+/// Waits until the other side closes.
 async fn ends(mut opened: Opened) {
     let mut rest = Vec::new();
     let _ = timeout(SOON, opened.output.read_to_end(&mut rest)).await.expect("it goes on");

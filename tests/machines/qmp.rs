@@ -1,4 +1,4 @@
-//! The screen of a QEMU that was started by hand.
+//! The screen of a QEMU without libvirt.
 
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -9,7 +9,7 @@ use crate::world::{Process, eventually};
 
 const UUID: &str = "5f0e1b52-0c1a-4a9b-8f57-8a1f4c0b7c11";
 
-/// A machine without a port, whose only socket is its monitor's.
+/// A machine without a port: its only socket is the monitor's.
 struct Machine {
     dir: TempDir,
     qemu: Process,
@@ -24,7 +24,7 @@ impl Machine {
         command.arg("-qmp").arg(format!("unix:{}/qmp,server=on,wait=off", dir.path().display()));
         let qemu = Process::start(command, dir.path().join("log"));
         let machine = Machine { dir, qemu };
-        // One try takes no turn: the monitor is let go of at once.
+        // A failed attempt releases the monitor at once.
         let listens = || std::os::unix::net::UnixStream::connect(machine.dir.path().join("qmp")).is_ok();
         eventually(listens, || machine.qemu.said()).await;
         machine
@@ -100,7 +100,7 @@ async fn a_monitor_that_another_has_is_told_from_one_that_is_none() {
     for said in [&b"login: \n"[..], &[b'x'; 70_000], b"{}\n", b""] {
         let served = async {
             let (mut client, _) = listener.accept().await.unwrap();
-            // It may hang up in the middle.
+            // It may disconnect in the middle.
             let _ = tokio::io::AsyncWriteExt::write_all(&mut client, said).await;
         };
         let target = target(&shown);

@@ -1,14 +1,14 @@
-//! Commands over NATS: floods, deadlines, clocks, and an agent that must notice when it has become deaf.
+//! Commands over NATS: floods, deadlines, clocks, and an agent that must notice when it no longer receives anything.
 
 use std::time::{Duration, SystemTime};
 
 use async_nats::{Client as Nats, Message, Subscriber};
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::Signal;
+use protocol::grant::{Claims, unix};
+use protocol::signing::SigningKey;
+use protocol::token::Token;
 use serde_json::{Value, json};
-use stream::protocol::grant::{Claims, sign, unix};
-use stream::protocol::issuers::SigningKey;
-use stream::protocol::token::Token;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -52,10 +52,10 @@ async fn record(records: &mut Subscriber, event: &str) -> Value {
 }
 
 fn key(world: &World) -> SigningKey {
-    SigningKey::read(&world.path("relay/k1.pem")).unwrap()
+    keys::read_signing_key(&world.path("relay/k1.pem")).unwrap()
 }
 
-/// What a platform with a clock of its own says, which is so many seconds ahead.
+/// A command of a platform whose clock is this many seconds ahead.
 fn claims(world: &World, token: &Token, ahead: u64) -> Claims {
     let now = unix(SystemTime::now()) + ahead;
     Claims {
@@ -127,7 +127,7 @@ async fn a_hello_is_believed_only_in_its_form() {
     }
     let said = world.agent().said();
     assert!(said.len() - before < 200, "{}", &said[before..]);
-    // One that could be true is said once, however often it comes.
+    // A plausible one is logged once, however often it comes.
     for _ in 0..50 {
         let id = ulid::Ulid::generate().to_string();
         let said = json!({ "v": 1, "host": "h1", "instance": id, "version": "0.1.0" }).to_string();
@@ -154,7 +154,7 @@ async fn a_question_makes_no_agent_publish_outside_of_inboxes() {
             nats.publish_with_reply(subject, reply, "{}".into()).await.unwrap();
         }
     }
-    // What is answered comes behind them all.
+    // The answered command comes after all of them.
     nats.publish_with_reply(TARGETS, "own.inbox.1", "".into()).await.unwrap();
     loop {
         let message = next(&mut all).await;
@@ -222,7 +222,7 @@ async fn bad_commands_are_counted_and_hide_no_record_of_a_stream() {
         }
     }
     nats.flush().await.unwrap();
-    // A command among them may be dropped as they are; one behind them is heard.
+    // A command among them may be dropped as they are; one behind them is taken.
     let deadline = tokio::time::Instant::now() + SOON;
     let session = loop {
         let (status, session) = open(&world, "cat").await;
@@ -244,7 +244,7 @@ async fn bad_commands_are_counted_and_hide_no_record_of_a_stream() {
     assert!((1..120).contains(&published), "{published} records");
 }
 
-/// A server that lets the agent hear these subjects only.
+/// A server that lets the agent subscribe to these subjects only.
 fn permissions(subjects: &[&str]) -> String {
     format!(
         "authorization {{ users: [ {{ user: agent, password: a, permissions: {{ publish: [\"stream.v1.host.h1.>\"], \
@@ -266,7 +266,7 @@ async fn an_agent_hears_again_what_nats_took_away_and_gave_back() {
     world.platform_config = files[1].lines().map(|line| format!("nats.{line}\n")).collect();
     world.targets = CAT.into();
     world.start().await;
-    // Commands, all of it, and the answers to our own hello.
+    // Commands, everything, and the answers to the agent's own hello.
     for left in [
         &["stream.v1.host.h1.inbox.>", "stream.v1.host.h1.hello", "$SRV.>"][..],
         &["nothing.>"],
@@ -281,7 +281,7 @@ async fn an_agent_hears_again_what_nats_took_away_and_gave_back() {
         };
         let said = world.agent().said().len();
         reload(left).await;
-        // Where only its own hello is gone, commands come, and it finds out by itself some day.
+        // If only its own hello is lost, commands still arrive, and it finds out later.
         if !left.iter().any(|subject| subject.ends_with("start")) {
             let complains = || world.agent().said()[said..].contains("trying again");
             eventually(complains, || "the agent does not notice".into()).await;
@@ -294,7 +294,7 @@ async fn an_agent_hears_again_what_nats_took_away_and_gave_back() {
         }
         if !left.iter().any(|subject| subject.ends_with("start")) {
             let is_well =
-                || world.agent().said()[said..].contains("NATS: connected, stream.v1.host.h1 is heard");
+                || world.agent().said()[said..].contains("NATS: connected, subscribed to stream.v1.host.h1");
             eventually(is_well, || "the agent does not say that it is well".into()).await;
         }
     }
@@ -322,7 +322,7 @@ async fn a_platform_that_may_not_ask_says_so() {
     assert_eq!((status, answer["code"].as_str()), (503, Some("unavailable")), "{answer}");
 }
 
-/// A proxy that says the same to everybody.
+/// A proxy that gives everyone the same answer.
 async fn proxy(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -341,7 +341,7 @@ async fn proxy(answer: &'static str) -> String {
 async fn who_asks_is_told_why_the_host_cannot_reach_its_relay() {
     let mut world = World::new();
     world.targets = CAT.into();
-    // Nobody listens there, and one that never answers.
+    // A closed port, and a server that never answers.
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = |address: std::net::SocketAddr| format!("[proxy]\nurl = 'http://{address}'\n");
@@ -359,7 +359,7 @@ async fn who_asks_is_told_why_the_host_cannot_reach_its_relay() {
         world.agent().signal(Signal::SIGHUP);
         let said = || world.agent().said().matches("configuration reloaded").count() > reloads;
         eventually(said, || "no reload".into()).await;
-        // The one place of the target is free again each time: the second hears the same, not `busy`.
+        // The target is free again each time: the second client gets the same, not `busy`.
         for _ in 0..if is_final { 3 } else { 2 } {
             let (status, answer) = open(&world, "cat").await;
             assert_eq!((status, answer["code"].as_str()), (409, Some("relay_unreachable")), "{answer}");
@@ -379,10 +379,10 @@ async fn a_relay_with_a_bad_certificate_is_an_answer_at_once() {
     world.agent_config =
         format!("[relay]\nallow = ['{}']\nca_file = '{}'\n", world.relay_url(), other.display());
     world.start().await;
-    // An answer that is of use for no longer than this would not come if another try were made.
+    // Another attempt would take longer than the answer is of use.
     let nats = nats(&world).await;
     let token = Token::generate().unwrap();
-    let grant = sign(&claims(&world, &token, 0), &key(&world));
+    let grant = key(&world).sign(&claims(&world, &token, 0));
     let command = json!({ "v": 1, "grant": grant, "answer_within_ms": 600_000 }).to_string();
     let answer = ask(&nats, START, command).await;
     assert_eq!(answer["code"], "relay_unreachable", "{answer}");
@@ -402,19 +402,19 @@ async fn the_platform_says_how_long_it_waits_and_an_answer_comes_before() {
     open(&world, "cat").await;
     let command: Value = serde_json::from_slice(&next(&mut commands).await.payload).unwrap();
     assert_eq!(command["answer_within_ms"], 1500);
-    // Numbers that no clock holds are no reason to die.
+    // Numbers that do not fit a clock must not end the program.
     let token = Token::generate().unwrap();
     let here = Claims { relay: "ws://127.0.0.1:1".into(), ..claims(&world, &token, 0) };
     for within in [0, 300] {
-        let grant = sign(&Claims { sid: ulid::Ulid::generate().to_string(), ..here.clone() }, &key(&world));
+        let grant = key(&world).sign(&Claims { sid: ulid::Ulid::generate().to_string(), ..here.clone() });
         let command = json!({ "v": 1, "grant": grant, "answer_within_ms": within }).to_string();
         assert_eq!(ask(&nats, START, command).await["code"], "relay_unreachable");
     }
     let last = Claims { iat: u64::MAX - 9, exp: u64::MAX, max_seconds: Some(u64::MAX), ..here };
     let command =
-        json!({ "v": 1, "grant": sign(&last, &key(&world)), "answer_within_ms": u64::MAX }).to_string();
+        json!({ "v": 1, "grant": key(&world).sign(&last), "answer_within_ms": u64::MAX }).to_string();
     assert_eq!(ask(&nats, START, command).await["code"], "grant_expired");
-    assert_eq!(dial(&world, &sign(&last, &key(&world))).await, 401);
+    assert_eq!(dial(&world, &key(&world).sign(&last)).await, 401);
 }
 
 #[tokio::test]
@@ -423,11 +423,11 @@ async fn a_used_grant_is_not_taken_after_a_restart_though_its_platforms_clock_is
     world.relay_config = "# no platform\n[auth]\nissuers_dir = 'DIR/relay/issuers.d'\nleeway = '5s'\n".into();
     world.start_relay().await;
     let token = Token::generate().unwrap();
-    let grant = sign(&claims(&world, &token, 5), &key(&world));
-    // A moment later it is after the start even for the slowest of clocks.
+    let grant = key(&world).sign(&claims(&world, &token, 5));
+    // A moment later every clock is past the start.
     let deadline = tokio::time::Instant::now() + SOON;
     let grant = loop {
-        let fresh = sign(&claims(&world, &Token::generate().unwrap(), 5), &key(&world));
+        let fresh = key(&world).sign(&claims(&world, &Token::generate().unwrap(), 5));
         if dial(&world, &fresh).await == 101 {
             break fresh;
         }
@@ -454,7 +454,7 @@ async fn a_relays_word_for_a_clients_address_is_recorded_only_if_it_is_one() {
     {
         let token = Token::generate().unwrap();
         let grant = Claims { relay: url.clone(), ..claims(&world, &token, 0) };
-        let command = json!({ "v": 1, "grant": sign(&grant, &key(&world)) }).to_string();
+        let command = json!({ "v": 1, "grant": key(&world).sign(&grant) }).to_string();
         let nats = nats.clone();
         let asked = tokio::spawn(async move { ask(&nats, START, command).await });
         let (stream, _) = timeout(SOON, relay.accept()).await.unwrap().unwrap();

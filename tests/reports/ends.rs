@@ -1,4 +1,4 @@
-//! A broken stream does not look like success, and what a client is told names nothing of the host.
+//! A broken stream does not look like success, and what a client receives names nothing of the host.
 
 use std::fs;
 use std::io::Write;
@@ -19,25 +19,25 @@ use crate::world::{Client, SOON, World, eventually};
 
 const CAT: &str = "[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\n";
 
-/// Two unanswered pings are death, so a black hole is noticed within three seconds.
+/// After two unanswered pings a connection is dead, so a black hole is noticed within three seconds.
 const PINGS: &str = "[limits]\nping_interval = '1s'\n";
 
 /// What a middlebox does to the connections through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     Fin,
     Rst,
     Hole,
 }
 
 /// A middlebox in front of the relay.
-pub struct Middlebox {
+pub(crate) struct Middlebox {
     pub port: u16,
     way: broadcast::Sender<Way>,
 }
 
 impl Middlebox {
-    pub async fn before(relay: String) -> Middlebox {
+    pub(crate) async fn before(relay: String) -> Middlebox {
         let (ip, _) = relay.split_once(':').unwrap();
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -52,7 +52,7 @@ impl Middlebox {
     }
 
     /// Does this to every connection that is open now.
-    pub fn breaks(&self, way: Way) {
+    pub(crate) fn breaks(&self, way: Way) {
         self.way.send(way).unwrap();
     }
 }
@@ -78,7 +78,7 @@ async fn pass(mut near: TcpStream, to: String, mut ways: broadcast::Receiver<Way
         }
         Way::Hole => {}
     }
-    // Open, and neither read nor written any more.
+    // The connection stays open, and is neither read nor written any more.
     std::future::pending::<()>().await;
 }
 
@@ -137,14 +137,14 @@ async fn whichever_way_the_client_or_the_relay_is_lost_the_hosts_record_says_so(
         if way.is_some() {
             world.agent().says("connection to the client was lost").await;
         } else {
-            // Nobody is left to send a close frame: that is 1006 in a browser.
+            // No one can send a close frame: a browser reports 1006.
             let end = timeout(SOON, client.socket.next()).await.unwrap();
             assert!(!matches!(end, Some(Ok(Message::Close(_)))), "{end:?}");
         }
     }
 }
 
-/// Opens a target as a foreign client does, breaks it, and gives the close code and reason.
+/// Opens a target as a third-party client does, breaks the stream, and returns the close code and reason.
 async fn broken(world: &World, target: &str, first: &str, breaks: impl AsyncFnOnce()) -> (u16, String) {
     let mut client = world.open(target).await;
     client.read_until(first).await;
@@ -174,7 +174,7 @@ async fn a_target_that_fails_is_no_good_end_and_only_the_record_has_the_details(
     assert_eq!(said, (4502, "the target was removed".into()));
     world.agent().says("the log's directory was removed or renamed").await;
 
-    // With bytes that nobody has read, closing resets.
+    // Closing a socket with unread bytes resets the connection.
     let serve = async {
         let mut socket = service.accept().await.unwrap().0;
         socket.write_all(b"welcome").await.unwrap();
@@ -213,7 +213,7 @@ async fn a_damaged_part_of_a_history_is_no_good_end() {
     let mut client = Client::connect(&world.url("log").await, &["stream.v1"]).await;
     client.read_until("line").await;
     client.send_text(r#"{"type":"since","time":1}"#).await;
-    // Either the rest goes on, or the client is told that it does not.
+    // Either the rest goes on, or the client is closed with the reason.
     let append = || fs::OpenOptions::new().append(true).open(world.path("app")).unwrap();
     append().write_all(b"more\n").unwrap();
     loop {
@@ -239,7 +239,7 @@ async fn the_exit_status_comes_when_the_program_ends_however_long_after_its_outp
     assert_eq!(client.read(4).await, b"out\n");
     assert_eq!(client.next().await, Message::text(r#"{"type":"exit","code":7}"#));
     assert_eq!(client.closed_with(1000).await, "target ended");
-    // A client that leaves meanwhile ends the program.
+    // A client that leaves during this ends the program.
     let client = Client::connect(&world.url("job").await, &["stream.v1"]).await;
     client.close().await;
     world.metric_is("stream_relay_streams", 0.0).await;

@@ -1,4 +1,4 @@
-//! The first minutes of a new user: what README and the demo say, done as they say it.
+//! A new user's first minutes: follows README and the demo word by word.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -14,13 +14,13 @@ fn programs() -> &'static Path {
     Path::new(AGENT).parent().unwrap()
 }
 
-/// README's first stream is one paste: nothing in it may depend on how fast the part before has started.
+/// README's first stream is pasted as one block, so no line may depend on how fast the previous one started.
 #[test]
 fn the_first_stream_works_as_it_is_pasted() {
     let section = include_str!("../../README.md").split("## The first stream").nth(1).unwrap();
     let blocks: Vec<&str> = section.split("```\n").skip(1).step_by(2).collect();
     let folder = tempfile::tempdir().unwrap();
-    // The ports are the well-known ones, so it has a network of its own. All that it starts ends with it.
+    // It uses the well-known ports, so it runs in a network namespace. Everything that it starts ends with it.
     let script = format!("ip link set lo up\n{}\n{}\nwait\necho stopped", blocks[0], blocks[1]);
     let path = format!("{}:{}", programs().display(), std::env::var("PATH").unwrap());
     let mut pasted = Command::new("timeout")
@@ -57,7 +57,7 @@ fn the_demo_ends_with_its_terminal() {
         assert!(line.chars().count() <= 80, "{line}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    // The terminal is gone before anything can be said on it.
+    // The terminal closes before anything is printed on it.
     drop(lines);
     kill(Pid::from_raw(demo.id().cast_signed()), Signal::SIGHUP).unwrap();
     demo.wait().unwrap();

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use protocol::token::Token;
 use serde_json::{Value, json};
-use stream::protocol::token::Token;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
@@ -64,7 +64,7 @@ async fn running(which: Old) -> World {
     world
 }
 
-/// `open --stdio` with this input: what it says, and how it ends.
+/// `open --stdio` with this input: its output and exit status.
 async fn stdio(world: &World, target: &str, input: &str) -> (String, String, i32) {
     let mut command = world.open_command(&["h1", target, "--stdio"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -78,7 +78,7 @@ async fn stdio(world: &World, target: &str, input: &str) -> (String, String, i32
     (text(output.stdout), text(output.stderr), output.status.code().unwrap_or(-1))
 }
 
-/// A client of another make, as an application of SPICE is: several streams, known by the cookie.
+/// A third-party client such as a SPICE viewer: several streams, recognised by the cookie.
 async fn several_streams(world: &World) {
     let url = world.url("screen").await;
     let mut first = Client::connect(&url, &[]).await;
@@ -93,12 +93,12 @@ async fn several_streams(world: &World) {
         assert_eq!(channel.read(word.len()).await, word.as_bytes());
         channels.push(channel);
     }
-    // All of them are there at once.
+    // All of them are open at once.
     first.send(b"still".to_vec()).await;
     assert_eq!(first.read(5).await, b"still");
 }
 
-/// What clients are closed with: the codes of docs/protocol.md that both versions know.
+/// The close codes of docs/protocol.md that both versions know.
 async fn ends(world: &World) {
     let (status, answer) =
         world.api("POST", "/api/v1/sessions", json!({ "host": "h1", "target": "cat" })).await;
@@ -123,7 +123,7 @@ async fn every_day(which: Old) {
     assert_eq!(stdio(&world, "greeter", "world\n").await, ("hello world\n".into(), String::new(), 7));
     several_streams(&world).await;
     ends(&world).await;
-    // What a listing says of targets is understood.
+    // The list of targets is understood.
     let (status, list) = world.api("GET", "/api/v1/hosts/h1/targets", Value::Null).await;
     assert_eq!((status, list["targets"].as_array().map(Vec::len)), (200, Some(4)), "{list}");
 }
@@ -172,7 +172,7 @@ async fn simple_mode_works_with_one_old_side() {
     }
 }
 
-/// What is lost does not look like success, whichever part is old: it says so, and ends with another code than 0.
+/// Lost data does not look like success, whichever part is old: there is a message, and the exit code is not 0.
 #[tokio::test]
 async fn a_host_that_dies_is_no_success_for_any_client() {
     for which in [Old::Agent, Old::Relay, Old::Open] {
@@ -194,7 +194,7 @@ async fn a_host_that_dies_is_no_success_for_any_client() {
 /// What one version cannot do with another is said in words.
 #[tokio::test]
 async fn what_cannot_work_with_an_old_part_is_said() {
-    // Settings of this version mean nothing to an old relay: it says which, and where.
+    // An old relay does not know this version's settings, and names them with their lines.
     let world = world(Old::Relay);
     std::fs::write(
         world.path("relay/config.toml"),
@@ -207,7 +207,7 @@ async fn what_cannot_work_with_an_old_part_is_said() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("config.toml:4: unknown key `platform.api_key[0].users`"), "{said}");
-    // An old agent refuses what a key for one mode asks for where the target has the other one only.
+    // An old agent refuses a mode that the target does not have.
     let mut world = self::world(Old::Agent);
     world.key_config = "modes = ['ro']\n".into();
     world.targets = "[target.rw]\nkind = 'exec'\nargv = ['/bin/cat']\nuser = 'root'\nmodes = ['rw']\n".into();

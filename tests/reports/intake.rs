@@ -1,4 +1,4 @@
-//! What the relay does with those who have not shown a token or a grant yet.
+//! What the relay does with connections that have not shown a token or a grant yet.
 
 use std::io::ErrorKind;
 
@@ -15,7 +15,7 @@ use crate::world::{AGENT, RELAY, SOON, World, eventually, started};
 
 const CAT: &str = "[target.cat]\nkind = 'exec'\nuser = 'root'\nargv = ['/bin/cat']\n";
 
-/// The head of a client's handshake, with a token that nobody has.
+/// The head of a client's handshake, with an unknown token.
 const KNOCK: &str = "GET /v1/stream/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA HTTP/1.1\r\n";
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -35,7 +35,7 @@ async fn connect(world: &World) -> TcpStream {
     timeout(SOON, socket.connect(address)).await.expect("no connection").unwrap()
 }
 
-/// Sends a request on a connection of its own, and gives all that comes.
+/// Sends a request on a new connection and returns the whole answer.
 async fn answer(world: &World, request: &str) -> String {
     let mut stream = connect(world).await;
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -46,7 +46,7 @@ async fn answer(world: &World, request: &str) -> String {
     }
 }
 
-/// A session of somebody who has nothing to do with the attack: from the request to the first byte back.
+/// An ordinary user's session during the attack: from the request to the first byte back.
 async fn is_served(world: &World, during: &str) {
     let begun = Instant::now();
     let served = async {
@@ -76,7 +76,7 @@ async fn answers_that_are_never_read_keep_nobody_out() {
         attack.spawn(async move {
             let requests = request.repeat(2000);
             while stream.write_all(requests.as_bytes()).await.is_ok() {}
-            // A peer that does not go by itself.
+            // A peer that does not close the connection.
             std::future::pending::<()>().await;
         });
     }
@@ -122,7 +122,7 @@ async fn refused_clients_have_places_and_leave_soon() {
     world.targets = CAT.into();
     world.start_nats().await;
     world.write_relay_config();
-    // The system's limit counts, whatever the settings say.
+    // The system's limit applies, whatever the settings are.
     let mut command = Command::new("prlimit");
     command
         .arg("--nofile=256:256")
@@ -138,16 +138,16 @@ async fn refused_clients_have_places_and_leave_soon() {
     let mut held = Vec::new();
     for _ in 0..300 {
         let mut stream = connect(&world).await;
-        let knock = format!("GET /v1/stream/short HTTP/1.1\r\nHost: a\r\n{HANDSHAKE}\r\n");
-        stream.write_all(knock.as_bytes()).await.unwrap();
+        let request = format!("GET /v1/stream/short HTTP/1.1\r\nHost: a\r\n{HANDSHAKE}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
         held.push(stream);
     }
     is_served(&world, "256 descriptors, 300 refused clients that stay").await;
     assert!(world.metric("stream_relay_connections").await <= 128.0);
     assert!(world.relay().fds() < 200);
-    // They are still there, and hear no more than one farewell of two seconds.
+    // They are still open, and wait for one close of at most two seconds.
     let relay = world.relay();
-    let complaint = || format!("{} descriptors, {before} before the knocks", relay.fds());
+    let complaint = || format!("{} descriptors, {before} before the connections", relay.fds());
     // The platform's NATS connection and a scrape may have come in between.
     eventually(|| relay.fds() <= before + 4, complaint).await;
 }
@@ -159,7 +159,7 @@ async fn clients_behind_a_trusted_proxy_are_counted_by_the_forwarded_address() {
                           connections_per_address = 2\n"
         .into();
     world.start_relay().await;
-    let knock = async |address: &str| {
+    let connect = async |address: &str| {
         let mut stream = connect(&world).await;
         let head = format!("{KNOCK}Host: a\r\nX-Forwarded-For: 203.0.113.99, {address}\r\n{HANDSHAKE}\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -169,12 +169,12 @@ async fn clients_behind_a_trusted_proxy_are_counted_by_the_forwarded_address() {
     let mut waiting = Vec::new();
     for address in ["203.0.113.1", "203.0.113.2", "2001:db8:0:1::1"] {
         for _ in 0..5 {
-            waiting.push(knock(address).await);
+            waiting.push(connect(address).await);
         }
     }
-    // One /64 after the other of one site.
+    // Many /64 networks of one site.
     for network in 2..12 {
-        waiting.push(knock(&format!("2001:db8:0:{network}::1")).await);
+        waiting.push(connect(&format!("2001:db8:0:{network}::1")).await);
     }
     world.metric_is("stream_relay_clients_waiting", 2.0 + 2.0 + 8.0).await;
     world.metric_is("stream_relay_connections_cut_total{reason=\"crowded\"}", 13.0).await;
@@ -204,18 +204,18 @@ async fn a_flood_of_refusals_is_counted_and_hides_no_record() {
     is_served(&world, "3000 refusals").await;
     world.relay().says("stream ended, target cat").await;
     let seconds = begun.elapsed().as_secs() as usize;
-    let told = lines(&world) - before;
-    eprintln!("{told} lines for {REFUSALS} refusals in {seconds} s");
-    // Relay and API each 20 at once, and one more each ten seconds; then what the real session tells.
-    assert!(told <= 2 * (20 + seconds / 10 + 1) + 10, "{told} lines:\n{}", world.relay().said());
+    let logged = lines(&world) - before;
+    eprintln!("{logged} lines for {REFUSALS} refusals in {seconds} s");
+    // Relay and API may log 20 lines at once and one more every ten seconds, and the real session logs some.
+    assert!(logged <= 2 * (20 + seconds / 10 + 1) + 10, "{logged} lines:\n{}", world.relay().said());
     let suppressed = world.metric("stream_relay_records_suppressed_total").await
         + world.metric("stream_platform_records_suppressed_total").await;
-    assert!(suppressed >= (REFUSALS - told) as f64, "{suppressed}");
+    assert!(suppressed >= (REFUSALS - logged) as f64, "{suppressed}");
     let mut relay = world.relay.take().unwrap();
     relay.signal(Signal::SIGTERM);
     assert_eq!(relay.ended().await, 0);
     let said = relay.said();
-    assert!(said.contains(" more refusals of strangers in ") && said.contains(" of 127."), "{said}");
+    assert!(said.contains("refusals of unknown peers: ") && said.contains(" of 127."), "{said}");
 }
 
 #[tokio::test]
@@ -248,7 +248,7 @@ async fn odd_handshakes_are_refused_with_words() {
         assert!(said.contains(&words.to_lowercase()), "{head}\n{said}");
         assert!(said.starts_with("http/1.0") || said.contains("close"), "{head}\n{said}");
     }
-    // A probe of an old load balancer is answered.
+    // The probe of an old load balancer gets an answer.
     assert!(answer(&world, "GET / HTTP/1.0\r\n\r\n").await.contains(" 404 "));
     is_served(&world, "odd handshakes").await;
 }
@@ -300,7 +300,7 @@ async fn a_client_is_linked_over_a_unix_socket() {
     assert_eq!(echoed, Message::binary(&b"x"[..]));
 }
 
-/// A proxy that speaks HTTP/1.0 to the relay, as nginx does unless it is told otherwise.
+/// A proxy that speaks HTTP/1.0 to the relay, as nginx does unless configured otherwise.
 async fn old_proxy(listener: TcpListener, relay: String) {
     loop {
         let (mut down, _) = listener.accept().await.unwrap();

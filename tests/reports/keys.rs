@@ -1,4 +1,4 @@
-//! API keys: what each may open, how much of it, and in whose name.
+//! API keys: which targets each may open, how many at once, and for which users.
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -36,10 +36,10 @@ async fn who_holds_a_new_key_cannot_call_himself_as_he_likes() {
     client.send(b"x".to_vec()).await;
     client.read(1).await;
     world.agent().says("user me").await;
-    // What was refused stands in the platform's audit, and nowhere else.
+    // The refusal is in the platform's audit log and nowhere else.
     let said = world.agent().said();
     assert!(!said.contains("ceo") && !said.contains("202e"), "{said}");
-    // The key could be of an older version as far as its hash says.
+    // Its hash alone could come from an older version.
     world.relay().says("API key \"me\" has no `users`").await;
 }
 
@@ -55,7 +55,7 @@ async fn a_key_has_so_many_sessions_however_they_end() {
     let (status, answer) = open(&world, json!({})).await;
     assert_eq!((status, answer["code"].as_str()), (429, Some("busy")), "{answer}");
 
-    // It is ended by the platform, by its client, and by the death of its host.
+    // Each session ends differently: by the platform, by its client, by the death of its host.
     let path = format!("{SESSIONS}/{}", second["session"].as_str().unwrap());
     assert_eq!(world.api("DELETE", &path, json!({})).await.0, 200);
     let third = opens(&world).await;
@@ -72,7 +72,7 @@ async fn a_key_has_so_many_sessions_however_they_end() {
     assert_eq!(open(&world, json!({})).await.0, 429);
 }
 
-/// Opens a session as soon as the key may.
+/// Opens a session as soon as the key's limit allows it.
 async fn opens(world: &World) -> Value {
     for _ in 0..400 {
         let (status, answer) = open(world, json!({})).await;
@@ -120,4 +120,12 @@ async fn a_reload_changes_what_a_key_may_and_says_what_to_know() {
     let said = world.run(RELAY, &["--json", "--config", config.to_str().unwrap(), "check-config"]);
     let said: Value = serde_json::from_str(&said).unwrap();
     assert!(said["remarks"][0].as_str().unwrap().contains("expired"), "{said}");
+}
+
+#[test]
+fn openssl_reads_a_generated_key_and_finds_the_same_public_key() {
+    let world = World::new();
+    let public =
+        world.run("openssl", &["pkey", "-pubout", "-in", world.path("relay/k1.pem").to_str().unwrap()]);
+    assert_eq!(public, std::fs::read_to_string(world.path("relay/k1.pub")).unwrap());
 }

@@ -4,19 +4,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[allow(dead_code, reason = "the other end-to-end tests use the rest")]
-#[path = "../e2e/world.rs"]
+#[path = "../world/mod.rs"]
 mod world;
 
+mod addresses;
 mod bus;
 mod ends;
 mod files;
 mod first;
 mod fleet;
+mod host_setup;
 mod intake;
+mod journal;
 mod keys;
 mod nats_tls;
 mod networks;
 mod open;
+mod orphans;
+mod proxies;
 mod sessions;
 mod targets;
 mod terminals;
+mod wire;
+mod words;

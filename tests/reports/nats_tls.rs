@@ -1,4 +1,4 @@
-//! Logins and commands stay inside TLS, whatever the broker or somebody on the way says.
+//! Logins and commands stay inside TLS, whatever the broker or an attacker on the path sends.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -18,7 +18,7 @@ const ECHO: &str = "[target.echo]\nkind = 'exec'\nargv = ['/bin/cat']\nuser = 'r
 
 const PASSWORD: &str = "canary-of-the-login";
 
-/// On the way to a NATS server: passes everything on, and adds addresses to INFO, which travels in clear before TLS.
+/// A proxy in front of a NATS server that adds addresses to INFO, which is sent in clear text before TLS.
 struct Mitm {
     ip: String,
     lets_through: Arc<AtomicBool>,
@@ -26,7 +26,7 @@ struct Mitm {
 }
 
 impl Mitm {
-    /// With `cut_after`, each connection ends when its client has sent so many bytes.
+    /// With `cut_after`, each connection ends when its client has sent this many bytes.
     async fn before(real: String, announced: Vec<String>, cut_after: Option<usize>) -> Mitm {
         let ip = own_address();
         let listener = TcpListener::bind((ip.as_str(), 4222)).await.unwrap();
@@ -80,7 +80,7 @@ impl Mitm {
         }
     }
 
-    /// Ends what is there and lets nobody through until [`Mitm::restore`].
+    /// Ends open connections and refuses new ones until [`Mitm::restore`].
     fn cut(&self) {
         self.lets_through.store(false, Ordering::SeqCst);
         self.cut.send_modify(|cuts| *cuts += 1);
@@ -91,11 +91,11 @@ impl Mitm {
     }
 }
 
-/// A "NATS server" without TLS, which only notes what it is sent.
+/// A fake NATS server without TLS that only stores what it receives.
 #[derive(Clone)]
 struct Plain {
     ip: String,
-    heard: Arc<Mutex<Vec<u8>>>,
+    received: Arc<Mutex<Vec<u8>>>,
     calls: Arc<AtomicUsize>,
     websocket_calls: Arc<AtomicUsize>,
 }
@@ -104,7 +104,7 @@ impl Plain {
     async fn with_nonce(nonce: &str) -> Plain {
         let plain = Plain {
             ip: own_address(),
-            heard: Arc::default(),
+            received: Arc::default(),
             calls: Arc::default(),
             websocket_calls: Arc::default(),
         };
@@ -115,15 +115,15 @@ impl Plain {
         );
         for (port, calls) in [(4222, plain.calls.clone()), (4223, plain.websocket_calls.clone())] {
             let listener = TcpListener::bind((plain.ip.as_str(), port)).await.unwrap();
-            let (heard, info) = (plain.heard.clone(), info.clone());
+            let (received, info) = (plain.received.clone(), info.clone());
             tokio::spawn(async move {
                 while let Ok((mut client, _)) = listener.accept().await {
-                    let (heard, calls, info) = (heard.clone(), calls.clone(), info.clone());
+                    let (received, calls, info) = (received.clone(), calls.clone(), info.clone());
                     tokio::spawn(async move {
                         let _ = client.write_all(info.as_bytes()).await;
                         let mut buffer = [0; 4096];
                         let n = client.read(&mut buffer).await.unwrap_or(0);
-                        heard.lock().unwrap().extend_from_slice(&buffer[..n]);
+                        received.lock().unwrap().extend_from_slice(&buffer[..n]);
                         calls.fetch_add(1, Ordering::SeqCst);
                     });
                 }
@@ -132,7 +132,7 @@ impl Plain {
         plain
     }
 
-    /// How it is announced, also as a websocket, which the library never upgrades to TLS.
+    /// Its announced URL, also as a websocket, which the library never upgrades to TLS.
     fn addresses(&self) -> Vec<String> {
         ["", "nats://", "ws://"]
             .iter()
@@ -145,8 +145,8 @@ impl Plain {
     }
 
     fn heard_nothing_in_clear(&self) {
-        let heard = self.heard.lock().unwrap();
-        let text = String::from_utf8_lossy(&heard);
+        let received = self.received.lock().unwrap();
+        let text = String::from_utf8_lossy(&received);
         assert!(!text.contains("CONNECT") && !text.contains("SUB") && !text.contains("GET "), "{text}");
         assert_eq!(self.websocket_calls.load(Ordering::SeqCst), 0);
     }
@@ -197,7 +197,7 @@ async fn an_announced_address_gets_no_byte_outside_of_tls() {
         world.targets = ECHO.into();
         world.start().await;
         for (way, plain, process, connected) in [
-            (&agent_way, &for_agent, world.agent(), "h1 is heard"),
+            (&agent_way, &for_agent, world.agent(), "subscribed to stream.v1.host.h1"),
             (&platform_way, &for_platform, world.relay(), "platform: NATS connected"),
         ] {
             says_times(process, connected, 1).await;
@@ -241,7 +241,7 @@ async fn a_cluster_fails_over_to_a_server_that_is_announced_by_address() {
         let plain = world.nats_config.clone();
         let (ours, key) = world.certificate("nats/ours", "DNS:web1");
         login.push_str(&format!("cert_file = '{}'\nkey_file = '{}'\n", ours.display(), key.display()));
-        // The second takes only the certificate that we have later.
+        // The second server accepts only the later certificate.
         let (renewed, renewed_key) = world.certificate("nats/renewed", "DNS:web1");
         let cluster = |name: &str, at: &str, trusted: &Path| {
             let verify = format!("tls {{ verify: true, ca_file: '{}', ", trusted.display());
@@ -270,7 +270,7 @@ async fn a_cluster_fails_over_to_a_server_that_is_announced_by_address() {
         std::fs::copy(&renewed_key, &key).unwrap();
         world.nats.take().unwrap().kill().await;
         says_times(world.relay(), "platform: NATS connected", 2).await;
-        says_times(world.agent(), "h1 is heard", 2).await;
+        says_times(world.agent(), "subscribed to stream.v1.host.h1", 2).await;
         let mut client = world.open("echo").await;
         client.send(b"on the second".to_vec()).await;
         client.read_until("on the second").await;
@@ -299,7 +299,7 @@ async fn a_broker_whose_certificate_has_no_configured_name_gets_no_login() {
     let way = Mitm::before(world.ip.clone(), vec![format!("{second}:4222")], None).await;
     let login = with_login(&mut world, &format!("IP:{}", way.ip));
     world.start_nats().await;
-    // Somebody has a certificate that is trusted, too, and is right for the address that is announced.
+    // An attacker has another trusted certificate, valid for the announced address.
     let (cert, key) = world.certificate("nats/other", &format!("IP:{second}"));
     let trusted = [world.path("nats/tls.crt"), cert.clone()].map(|file| std::fs::read(file).unwrap());
     std::fs::write(world.path("nats/both.crt"), trusted.concat()).unwrap();
@@ -317,7 +317,7 @@ async fn a_broker_whose_certificate_has_no_configured_name_gets_no_login() {
     way.cut();
     world.agent().says(&format!("{second} was announced by a server")).await;
     way.restore();
-    says_times(world.agent(), "h1 is heard", 2).await;
+    says_times(world.agent(), "subscribed to stream.v1.host.h1", 2).await;
     let record = evil.said();
     assert!(record.contains("TLS handshake error") && !record.contains("CONNECT"), "{record}");
 }
@@ -340,7 +340,7 @@ async fn only_a_nonce_is_signed_and_a_refusal_is_said() {
             said(&test)
         );
         eventually(|| plain.calls.load(Ordering::SeqCst) > 0, || "nobody dials it".into()).await;
-        assert!(plain.heard.lock().unwrap().is_empty());
+        assert!(plain.received.lock().unwrap().is_empty());
     }
 }
 
@@ -512,7 +512,7 @@ async fn names_may_be_spelled_in_capitals_and_ipv6_works_and_what_fails_has_a_re
         ("127.0.0.1", "TLS://LOCALHOST", connected),
         ("127.0.0.1", "tls://127.0.0.1", "the server's certificate has another name"),
     ] {
-        // A port of its own, for these addresses belong to everybody.
+        // These addresses are shared, so it takes a free port.
         let port = TcpListener::bind((host, 0)).await.unwrap().local_addr().unwrap().port().to_string();
         let mut command = Command::new(NatsKind::New.program());
         command.args(["-a", host, "-p", &port, "--tls", "--tlscert"]).arg(&cert).arg("--tlskey").arg(&key);
@@ -539,6 +539,6 @@ async fn a_broken_file_among_the_systems_certificates_does_not_matter_with_ca_fi
     let mut command = world.agent_command();
     command.env("SSL_CERT_FILE", "/nonexistent");
     let agent = started(command, &world.dir, "agent").await;
-    agent.says("h1 is heard").await;
+    agent.says("subscribed to stream.v1.host.h1").await;
     agent.says("servers that are not in nats.servers are not dialled").await;
 }

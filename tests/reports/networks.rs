@@ -1,5 +1,4 @@
-//! Networks as they are: proxies that write addresses in their own way or break websockets, and names that people spell
-//! in their own way.
+//! Real networks: proxies that write addresses in different forms or break websockets, and names in different spellings.
 
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -8,7 +7,7 @@ use crate::world::{AGENT, Client, Process, RELAY, World};
 
 const CAT: &str = "[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\nuser = 'root'\n";
 
-/// What `check-config` says, and whether it calls the files fine.
+/// The output of `check-config`, and whether it accepts the files.
 async fn check(world: &World, program: &str) -> (bool, String) {
     let part = if program == AGENT { "agent" } else { "relay" };
     let mut command = Command::new(program);
@@ -74,7 +73,7 @@ async fn what_could_never_match_is_refused_at_load() {
     }
 }
 
-/// nginx with the four lines that websockets need, but for `without`.
+/// nginx with the four lines that websockets need, except `without`.
 async fn behind_nginx(without: &str) -> (World, Process) {
     let mut world = World::new();
     let lines = [
@@ -104,7 +103,7 @@ async fn behind_nginx(without: &str) -> (World, Process) {
     (world, proxy)
 }
 
-/// What test-dial finds of the way that browsers go.
+/// The results of test-dial for the browsers' way to the relay.
 async fn client_step(world: &World) -> Value {
     let mut command = Command::new(AGENT);
     command.args(["--json", "--config"]).arg(world.path("agent/config.toml")).arg("test-dial");
@@ -125,7 +124,7 @@ async fn test_dial_sees_a_proxy_that_breaks_websockets() {
         if verdict == "FAIL" {
             assert!(step["remedy"].as_str().unwrap().contains("proxy_http_version 1.1"), "{step}");
         }
-        // Who only looks leaves nothing in the relay's records.
+        // test-dial leaves nothing in the relay's records.
         assert!(!world.relay().said().contains("stream refused"), "{}", world.relay().said());
     }
 }

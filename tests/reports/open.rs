@@ -1,4 +1,4 @@
-//! `stream-relay open`: nobody is left hanging, and every end has a sentence and an exit code.
+//! `stream-relay open`: no command hangs, and each end has a message and an exit code.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -47,20 +47,20 @@ async fn world() -> World {
     world
 }
 
-/// Runs with its input open and nobody typing.
+/// Runs with its input open and without input.
 fn spawn(mut command: Command) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.spawn().unwrap()
 }
 
-/// In the middle of its dump.
+/// Cut in the middle of the dump.
 async fn dumping(command: Command) -> Child {
     let mut open = spawn(command);
     timeout(SOON, open.stdout.as_mut().unwrap().read_exact(&mut vec![0; 300_000])).await.unwrap().unwrap();
     open
 }
 
-/// The exit code, and what was said about it.
+/// The exit code and the message.
 async fn end(open: Child) -> (i32, String) {
     let Output { status, stderr, .. } = timeout(SOON, open.wait_with_output()).await.unwrap().unwrap();
     (status.code().unwrap(), String::from_utf8(stderr).unwrap())
@@ -118,7 +118,7 @@ async fn a_dump_that_somebody_else_ends_is_an_error() {
     world.agent.take().unwrap().kill().await;
     let (code, said) = end(open).await;
     assert!(code == 69 && said.contains("connection to the host was lost (4503)"), "{code} {said}");
-    // A local program must not take what has come for the whole either.
+    // A local program must also see that the data is incomplete.
     let error = timeout(SOON, local.read_to_end(&mut Vec::new())).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     listener.says("connection to the host was lost (4503)").await;
@@ -146,7 +146,7 @@ async fn a_reader_who_has_seen_enough_ends_the_stream() {
     let mut open = spawn(world.open_command(&["h1", "log", "--stdio"]));
     let mut stdout = open.stdout.take().unwrap();
     timeout(SOON, stdout.read_exact(&mut [0; 5])).await.unwrap().unwrap();
-    // Nothing more is written to the log, and nobody types.
+    // The log does not grow, and the client sends nothing.
     drop(stdout);
     let _held = open.stdin.take();
     assert_eq!(end(open).await, (0, String::new()));
@@ -162,7 +162,7 @@ async fn local_clients_that_close_in_good_order_leave_no_stream() {
         loop {
             let mut local = TcpStream::connect(address).await.unwrap();
             let mut line = [0; 5];
-            // The target has one place, which the client before may still hold for a moment.
+            // The target allows one stream, and the previous client may hold it for a moment longer.
             if local.read_exact(&mut line).await.is_ok() {
                 assert_eq!(&line, b"line\n");
                 break;

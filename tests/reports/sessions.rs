@@ -1,12 +1,13 @@
-//! One URL, one client: later streams of a session, and the places that sessions hold.
+//! One URL, one client: later streams of a session, and the limits that sessions count against.
 
 use serde_json::{Value, json};
+use tokio::process::Command;
 
-use crate::world::{Client, World, eventually};
+use crate::world::{AGENT, Client, RELAY, World, eventually, started};
 
 const SHELL: &str = "[target.shell]\nkind = 'exec'\nargv = ['/bin/sh']\npty = true\nuser = 'root'\n";
 
-/// A world whose key may open targets for anybody.
+/// A world whose API key may open targets for any user.
 fn of_anybody() -> World {
     let mut world = World::new();
     world.key_config = "users = ['*']\n".into();
@@ -40,7 +41,7 @@ async fn a_second_client_of_a_terminals_url_gets_no_terminal() {
     first.is_answered().await;
     let cookie = first.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     Client::connect(&url, &[]).await.closed_with(4409).await;
-    // The same browser gets none either: the target has one stream a session.
+    // The same browser gets no second stream either: the target allows one per session.
     Client::connect_with(&url, &[], &[("cookie", &cookie)]).await.closed_with(4409).await;
     first.is_answered().await;
 }
@@ -52,12 +53,12 @@ async fn a_url_that_nobody_used_takes_no_place() {
     let last = url(&world, "shell", "alice").await;
     let mut client = Client::connect(&last, &[]).await;
     client.is_answered().await;
-    // A place is taken now: that is said to whoever asks, and to whoever comes with a URL from before.
+    // The target is busy now, both for new requests and for URLs from before.
     let (status, refusal) = ask(&world, "shell", "bob").await;
     assert_eq!((status, &refusal["code"]), (409, &json!("busy")), "{refusal}");
     let words = Client::connect(&early[0], &[]).await.closed_with(4429).await;
     assert!(words.contains("all places are taken"), "{words}");
-    world.agent().says("target shell has 1 streams open, its limit").await;
+    world.agent().says("target shell has 1 stream open, its limit").await;
     client.close().await;
     world.metric_is("stream_relay_streams", 0.0).await;
     Client::connect(&early[1], &[]).await.is_answered().await;
@@ -123,7 +124,7 @@ async fn later_streams_show_the_key_that_the_first_one_got() {
     let mut second = Client::connect(&url, &[&key, "stream.v1"]).await;
     assert_eq!(second.headers["sec-websocket-protocol"], "stream.v1");
     assert!(!second.headers.contains_key("set-cookie"));
-    // The key is said once.
+    // The key is sent once.
     echoes(&mut second).await;
     let wrong = format!("stream.session.{}", "A".repeat(43));
     for stranger in [&["stream.v1"][..], &[&wrong, "stream.v1"]] {
@@ -147,7 +148,7 @@ async fn an_address_counts_only_if_a_trusted_proxy_names_it() {
         Client::connect_with(&url, &[], &from("192.0.2.2")).await.closed_with(4409).await;
         (first, second)
     };
-    // A proxy on loopback that nobody trusts: whoever is behind it has one address.
+    // An untrusted proxy on loopback: all its clients share one address.
     let world = echoing("").await;
     let url = url(&world, "echo", "alice").await;
     let mut first = Client::connect(&url, &[]).await;
@@ -191,7 +192,7 @@ async fn strangers_that_wait_keep_out_nobody_whose_host_is_parked() {
     let mut client = Client::connect(&parked, &["stream.v1"]).await;
     let message: Value = serde_json::from_str(&client.next().await.into_text().unwrap()).unwrap();
     echoes(&mut client).await;
-    // Nor a later stream of an open session, whether its spare is parked yet or not.
+    // The same for a later stream of an open session, with and without a parked spare.
     let key = format!("stream.session.{}", message["key"].as_str().unwrap());
     for _ in 0..3 {
         echoes(&mut Client::connect(&parked, &[&key, "stream.v1"]).await).await;
@@ -264,9 +265,47 @@ async fn local_connections_to_one_url_are_streams_of_one_session() {
         assert!(is_first, "{}", open.said());
         let (second, is_second) = echoes(port).await;
         assert_eq!(is_second, is_several, "{target}: {}", open.said());
-        // The session is over with its last stream, and so is `open`.
+        // The session ends with its last stream, and so does `open`.
         drop((first, second));
         assert_eq!(open.ended().await, 0, "{}", open.said());
     }
     world.agent().says("stream=2").await;
+}
+
+#[tokio::test]
+async fn a_debug_line_of_a_stream_names_its_session_and_no_secret() {
+    let mut world = World::new();
+    world.targets = SHELL.into();
+    world.start_nats().await;
+    world.write_relay_config();
+    world.write_agent_config();
+    for (program, config, verb) in [(RELAY, "relay", "serve"), (AGENT, "agent", "run")] {
+        let mut command = Command::new(program);
+        command.args(["--log-level", "debug", "--config"]).arg(world.path(&format!("{config}/config.toml")));
+        command.arg(verb);
+        let process = Some(started(command, &world.dir, config).await);
+        *(if program == RELAY { &mut world.relay } else { &mut world.agent }) = process;
+    }
+    world.relay().says("platform: NATS connected").await;
+    let (status, answer) =
+        world.api("POST", "/api/v1/sessions", json!({ "host": "h1", "target": "shell" })).await;
+    assert_eq!(status, 201, "{answer}");
+    let url = answer["url"].as_str().unwrap();
+    let session = answer["session"].as_str().unwrap();
+    let token = url.rsplit('/').next().unwrap();
+    let mut client = Client::connect(url, &[]).await;
+    client.is_answered().await;
+    let span = format!("stream{{session=\"{session}\" stream=1}}: ");
+    for (process, line) in
+        [(world.relay(), "client and host are linked"), (world.agent(), "the target is open")]
+    {
+        process.says(line).await;
+        let said = process.said();
+        let named = said.lines().find(|said| said.contains(line)).unwrap();
+        assert!(named.contains(&span), "{named}");
+        assert!(!said.contains(token), "{said}");
+        // A record has the session in one field, once.
+        let record = said.lines().find(|said| said.contains("stream started")).unwrap();
+        assert_eq!(record.matches(session).count(), 1, "{record}");
+    }
 }

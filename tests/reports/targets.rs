@@ -1,4 +1,4 @@
-//! Targets: what a local user, a viewer or a client of a program could reach beyond what the owner allows.
+//! Targets: what local users, viewers and clients of a program must not reach.
 
 use std::fs;
 use std::os::unix::fs::{chown, lchown, symlink};
@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::world::{AGENT, Process, World};
 
-/// The user whom nothing belongs to.
+/// The user that owns nothing.
 const NOBODY: u32 = 65534;
 
 async fn agent(world: &World, args: &[&str]) -> (i32, String) {
@@ -39,7 +39,7 @@ async fn root_runs_no_program_whose_owner_named_no_user() {
             assert!(said.contains("user = \"nobody\""), "{said}");
         }
     }
-    // The drop-in for one would make root of the other.
+    // The drop-in for one would run the other as root.
     fs::write(&file, format!("{bare}[target.sh]\nkind = 'exec'\nargv = ['/bin/sh']\nuser = 'root'\n"))
         .unwrap();
     let (code, said) = agent(&world, &["targets", "--systemd-dropin"]).await;
@@ -73,7 +73,7 @@ async fn a_link_that_a_local_user_can_turn_is_not_followed_to_a_socket() {
     let (code, said) = agent(&world, &["targets", "--systemd-dropin"]).await;
     assert!(code == 0 && said.contains("symbolic link that others than root can turn"), "{said}");
     assert!(!said.contains("SupplementaryGroups") && !said.contains("DeviceAllow"), "{said}");
-    // A link of root's is followed.
+    // A link that root owns is followed.
     symlink(&real, world.path("root.sock")).unwrap();
     let (_, said) = agent(&world, &["test-dial", "--target", "screen"]).await;
     assert!(said.contains("name ") && !said.contains("follow_symlinks"), "{said}");
@@ -102,7 +102,7 @@ async fn a_program_cannot_look_into_its_agent() {
     let mut command = as_nobody(AGENT);
     command.arg("--config").arg(world.path("agent/config.toml")).arg("run").env("CANARY", "4712");
     let process = Process::start(command, world.path("agent.log"));
-    process.says("is heard").await;
+    process.says("subscribed to").await;
     let environ = async |pid: &str| {
         let output =
             as_nobody("cat").env("CANARY", "4712").arg(format!("/proc/{pid}/environ")).output().await;

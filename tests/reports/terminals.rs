@@ -5,9 +5,11 @@ use std::os::unix::fs::symlink;
 
 use nix::pty::openpty;
 use nix::unistd::{Uid, User, ttyname, write};
+use serde_json::Value;
 use tokio::process::Command;
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::world::{AGENT, Client, World};
+use crate::world::{AGENT, Client, World, eventually};
 
 #[tokio::test]
 async fn a_serial_line_takes_any_speed_and_a_link_of_root_to_it() {
@@ -85,10 +87,98 @@ async fn a_program_that_looks_once_at_its_terminal_sees_the_size_that_the_client
         client.send_text(r#"{"type":"resize","cols":132,"rows":50}"#).await;
         assert_eq!(client.read_until("\n").await, "50 132\r\n", "round {round}");
     }
-    // One that says nothing, and one that types first, are not kept waiting for a size.
+    // A client that sends nothing and one that types first do not wait for a size.
     let mut silent = Client::connect(&world.url("size").await, &["stream.v1"]).await;
     assert_eq!(silent.read_until("\n").await, "24 80\r\n");
     let mut typing = Client::connect(&world.url("size").await, &["stream.v1"]).await;
     typing.send(b"x".to_vec()).await;
     typing.read_until("24 80\r\n").await;
+}
+
+/// Hangs up its terminal as login(1) does, opens it again if it has the right, and echoes what was typed meanwhile.
+const HANGS_UP: &str = r#"
+import ctypes, os, signal, time
+name = os.ttyname(0)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+for turn in ('1', '2'):
+    for fd in (0, 1, 2): os.close(fd)
+    ctypes.CDLL(None).vhangup()
+    open('gone' + turn, 'w').close()
+    # The test says when; without it this program ends by itself.
+    deadline = time.monotonic() + 20
+    while not os.path.exists('back' + turn):
+        if time.monotonic() > deadline: os._exit(1)
+        time.sleep(0.01)
+    fd = os.open(name, os.O_RDWR)
+    os.dup(fd); os.dup(fd)
+    os.write(1, b'login: ')
+    os.write(1, b'hello ' + os.read(0, 100))
+    # A hang-up drops what nobody has read yet.
+    os.read(0, 100)
+os._exit(3)
+"#;
+
+/// The same without root's rights: a closed terminal looks the same from the other side.
+const CLOSES: &str = "t=$(tty); exec 0<&- 1>&- 2>&-; : > gone1; while ! test -e back1; do sleep 0.01; done; \
+                      exec 0<>$t 1>&0 2>&0; echo login:; cat; exit 3";
+
+/// All output and the exit status.
+async fn to_the_end(client: &mut Client) -> (String, Value) {
+    let (mut said, mut status) = (String::new(), Value::Null);
+    loop {
+        match client.next().await {
+            Message::Binary(bytes) => said.push_str(&String::from_utf8_lossy(&bytes)),
+            Message::Text(text) => {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                status = message["code"].clone();
+            }
+            _ => return (said, status),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_may_hang_up_its_terminal_and_open_it_again() {
+    let mut world = World::new();
+    let folder = world.path("agent").display().to_string();
+    world.targets = format!(
+        "[target.login]\nkind = 'exec'\nargv = ['/usr/bin/python3', '-c', '''{HANGS_UP}''']\npty = true\n\
+         cwd = '{folder}'\n[target.closes]\nkind = 'exec'\nargv = ['/bin/sh', '-c', '{CLOSES}']\npty = true\n\
+         cwd = '{folder}'\n"
+    );
+    world.start().await;
+    let marker = |name: String| world.path("agent").join(name);
+    let is_gone = async |turn: u32| {
+        let gone = marker(format!("gone{turn}"));
+        eventually(|| gone.exists(), || "the program did not hang up".to_owned()).await;
+        fs::remove_file(gone).unwrap();
+    };
+    let may_come_back = |turn: u32| fs::write(marker(format!("back{turn}")), "").unwrap();
+
+    let mut client = Client::connect(&world.url("login").await, &["stream.v1"]).await;
+    for turn in [1, 2] {
+        is_gone(turn).await;
+        client.send(b"ada".to_vec()).await;
+        client.send(b"\r".to_vec()).await;
+        // The answer proves that the agent has processed it.
+        client.send_text(r#"{"type":"pause"}"#).await;
+        while !client.next().await.is_text() {}
+        may_come_back(turn);
+        client.read_until("hello ada").await;
+        client.send(b"\r".to_vec()).await;
+    }
+    let (said, status) = to_the_end(&mut client).await;
+    assert_eq!(status, 3, "{said:?}");
+
+    fs::remove_file(marker("back1".into())).unwrap();
+    let mut client = Client::connect(&world.url("closes").await, &["stream.v1"]).await;
+    is_gone(1).await;
+    client.send(b"ada\r".to_vec()).await;
+    client.send_text(r#"{"type":"pause"}"#).await;
+    while !client.next().await.is_text() {}
+    // The end of the input comes after it.
+    client.send_text(r#"{"type":"eof"}"#).await;
+    may_come_back(1);
+    let (said, status) = to_the_end(&mut client).await;
+    assert!(said.ends_with("ada\r\nada\r\n") && status == 3, "{said:?} {status}");
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
+use protocol::command::{Answer, DEFAULT_PREFIX, Subjects};
+use protocol::grant::{self, Claims};
+use protocol::headers::STREAM_PATH;
+use protocol::signing::SigningKey;
+use protocol::token::Token;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use stream::protocol::command::{Answer, DEFAULT_PREFIX, Subjects};
-use stream::protocol::grant::{self, Claims};
-use stream::protocol::headers::STREAM_PATH;
-use stream::protocol::issuers::SigningKey;
-use stream::protocol::token::Token;
 
 use super::process::Process;
 use super::{Chain, Entry, Ground, Started, Starter, Traits, free_port};
@@ -71,7 +71,7 @@ impl Platform {
             cnf: None,
             relay_run: None,
         };
-        let payload = format!(r#"{{"v":1,"grant":"{}"}}"#, grant::sign(&claims, &self.key));
+        let payload = format!(r#"{{"v":1,"grant":"{}"}}"#, self.key.sign(&claims));
         let path = format!("{STREAM_PATH}{}", token.reveal());
         Ok(Prepared { payload, door: Door { path: Some(path), ..self.door.clone() } })
     }
@@ -133,10 +133,9 @@ fn start(ground: &Ground<'_>, tls: bool) -> anyhow::Result<Started> {
     for folder in ["relay/issuers.d", "agent/issuers.d", "agent/targets.d"] {
         fs::create_dir_all(dir.join(folder))?;
     }
-    let (key, pem) = SigningKey::generate("bench").map_err(anyhow::Error::msg)?;
-    drop(pem);
+    let (key, _) = SigningKey::generate("bench").map_err(anyhow::Error::msg)?;
     for part in ["relay", "agent"] {
-        fs::write(dir.join(part).join("issuers.d/bench.pub"), key.public_pem())?;
+        fs::write(dir.join(part).join("issuers.d/bench.pub"), keys::public_pem(&key))?;
     }
     let nats_address = free_port("127.0.0.1".parse()?)?;
     let mut nats = Command::new("nats-server");
@@ -149,7 +148,7 @@ fn start(ground: &Ground<'_>, tls: bool) -> anyhow::Result<Started> {
     let (mut relay, client_config) = start_relay(ground, &dir, address, &url, tls)?;
     relay.listens(address)?;
     let mut agent = start_agent(ground, &dir, nats_address, &url, tls)?;
-    agent.says("is heard")?;
+    agent.says("NATS: connected")?;
     // A relay takes no grants of other platforms that could be of the second of its start.
     std::thread::sleep(std::time::Duration::from_secs(1));
 

@@ -1,12 +1,12 @@
-# Sourced by scripts that run inside of a booted system, as root: the chain as its owner would set it up, and words for what is checked.
+# Sourced by scripts that run as root in a booted system: sets up the chain as its owner would, and has functions for checks.
 set -euo pipefail
 set -E
-# Failures are said here, wherever the output of what failed goes.
+# Failures are printed here, even if the output of the failed command is redirected.
 exec 9>&2
 trap 'echo "FAIL: line $LINENO of $0: $BASH_COMMAND" >&9; show; exit 1' ERR
 cd "$(mktemp -d)"
 
-# systemd-nspawn gives a system its own boot id by a mount, which is not seen in a /proc that a unit gets for itself.
+# systemd-nspawn mounts a separate boot id, which units with a /proc of their own do not see.
 if mountpoint -q /proc/sys/kernel/random/boot_id; then
   umount /proc/sys/kernel/random/boot_id
   systemctl restart systemd-journald
@@ -14,7 +14,7 @@ fi
 
 step() { echo "-- $*"; }
 
-# What helps to understand a failure.
+# Prints what helps to understand a failure.
 show() {
   trap - ERR
   set +e
@@ -29,7 +29,7 @@ fail() {
   exit 1
 }
 
-# Waits until a command succeeds, for ten seconds (or $LIMIT).
+# Waits until a command succeeds, at most ten seconds (or $LIMIT).
 await() {
   local until=$(($(date +%s) + ${LIMIT-10}))
   while [ "$(date +%s)" -le $until ]; do
@@ -39,7 +39,7 @@ await() {
   fail "never came true: $*"
 }
 
-# Fails unless a text has this in it.
+# Fails unless the text contains this.
 has() { # TEXT WORDS
   [[ $1 = *"$2"* ]] || fail "no \`$2\` in: $1"
 }
@@ -51,9 +51,9 @@ refused() { # COMMAND...
 # One property of a unit.
 of() { systemctl show -P "$2" "$1"; }
 
-# Whether a unit has said this since it was booted.
+# Whether a unit has logged this since the boot.
 said() { # UNIT WORDS
-  # grep reads to the end: pipefail would take a writer that was left for a failure.
+  # grep reads to the end: with pipefail, a writer without a reader would count as a failure.
   journalctl -q -o cat -u "$1" | grep -F "$2" >/dev/null
 }
 
@@ -61,15 +61,15 @@ is() { # UNIT PROPERTY VALUE
   [ "$(of "$1" "$2")" = "$3" ]
 }
 
-# Whether it starts with the system, in systemctl's word for it.
+# Whether it starts with the system, as systemctl prints it.
 enablement() { systemctl is-enabled "$1" || true; }
 
 listening() { ss -Hltnu | awk '{ print $1, $5 }' | sort; }
 
-# apt does as it would for a person who is not asked.
+# apt without questions.
 export DEBIAN_FRONTEND=noninteractive
 
-# The signed repository, by the lines that `make repo` prints.
+# Adds the signed repository with the lines that `make repo` prints.
 use_repository() {
   rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
   install -D -m 644 /dev/stdin /etc/apt/keyrings/stream.asc </repo/stream.asc
@@ -77,7 +77,7 @@ use_repository() {
   apt-get -qq -o APT::Update::Error-Mode=any update
 }
 
-# From the repository, or what is at hand elsewhere.
+# Installs from the repository, or from the files if there is none.
 install_packages() {
   if [ -d /repo ]; then
     use_repository
@@ -97,7 +97,7 @@ nkey() {
   printf '%b' "$(printf '%s%02x%02x' "$hex" $((crc & 255)) $((crc >> 8)) | sed 's/../\\x&/g')" | base32 -w 0 | tr -d =
 }
 
-# A NATS user: the seed into a file for root only, as the credential store has it; prints the public key.
+# Creates a NATS user: writes the seed to a file for root only, as in the credential store, and prints the public key.
 nats_user() { # FILE
   local tail32='tail -c 32' seed public
   openssl genpkey -algorithm ed25519 -outform DER -out key.der
@@ -124,11 +124,11 @@ END
 
 # A certificate authority of our own, in ca.key and ca.pem.
 authority() {
-  # openssl.cnf says that what this makes is an authority.
+  # With openssl.cnf, this certificate is that of an authority.
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=A test' -keyout ca.key -out ca.pem 2>/dev/null
 }
 
-# Its certificate for a name.
+# Creates its certificate for a name.
 certificate() { # NAME KEY CERTIFICATE
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$2" -out tls.csr 2>/dev/null
   printf 'subjectAltName=DNS:%s\n' "$1" >tls.ext
@@ -144,7 +144,7 @@ configure_relay() {
   install -m 600 tls.crt /etc/credstore/stream-relay.tls.crt
   install -D -m 644 ca.pem /usr/local/share/stream-test-ca.pem
 
-  # A key is known by its file's name, also where it is a credential.
+  # The name of the file is the name of the key, even for a credential.
   stream-relay keygen issuer --out . >/dev/null
   install -m 644 platform.pub /etc/stream-relay/issuers.d/
   install -m 600 platform.pem /etc/credstore/stream-relay.platform.pem
@@ -168,7 +168,7 @@ END
   stream-relay check-config --systemd-dropin | install -D -m 644 /dev/stdin /etc/systemd/system/stream-relay.service.d/needs.conf
 }
 
-# The steps of stream-agent(8): who it is and whom it trusts; what may be opened is written by the caller.
+# The steps of stream-agent(8) for identity and trust. The caller writes the targets.
 configure_agent() {
   install -m 644 platform.pub /etc/stream-agent/issuers.d/
   install -m 644 /usr/local/share/stream-test-ca.pem /etc/stream-agent/ca.pem
@@ -195,10 +195,10 @@ export STREAM_PLATFORM=https://relay.test STREAM_API_KEY_FILE=/run/api.key STREA
 # A stream to a target, on standard input and output.
 open() { timeout "${LIMIT-20}" stream-relay open web1 "$@" --stdio; }
 
-# Looks at a target, in a process that can be ended.
+# Reads a target, in a process that can be ended.
 looking() { exec timeout 20 stream-relay open web1 "$@" --stdio; }
 
-# Whether a command's output has this line within five seconds; the command is ended then.
+# Whether a command's output has this line within five seconds. Then the command is ended.
 comes() { # WANTED COMMAND...
   local wanted=$1 pid status=1
   shift
@@ -215,5 +215,5 @@ comes() { # WANTED COMMAND...
   return $status
 }
 
-# Both services run, know each other, and a stream goes through.
+# Both services run, know each other, and carry a stream.
 works() { [ "$(echo "${1-hello}" | timeout 5 stream-relay open web1 cat --stdio 2>works.err)" = "${1-hello}" ]; }

@@ -98,7 +98,7 @@ async function view({ folder, location, canvas }) {
     result.before = await page.evaluate(look, canvas);
     result.shown_after = (Date.now() - began) / 1000;
     await page.locator(canvas).first().click();
-    // A machine hears keys, not characters: Shift is pressed as a finger would.
+    // A machine receives keys, not characters, so Shift is pressed like a key.
     for (const key of text) {
       await page.keyboard.press(/[A-Z~!@#$%^&*()_+{}|:"<>?]/.test(key) ? `Shift+${key}` : key, { delay: 10 });
     }

@@ -1,0 +1,27 @@
+//! `[split]`: how far the opener of a split agent believes the network half.
+
+use serde::Deserialize;
+
+use service::config::{ConfigError, Loaded};
+
+use super::auth::Mode;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSplit {
+    /// For simple mode, in which nothing proves that a platform has asked.
+    trust_network_half: bool,
+}
+
+impl RawSplit {
+    /// Both halves check it: neither begins in simple mode if the owner has not said so.
+    pub(super) fn check(&self, mode: Mode, loaded: &Loaded) -> Result<(), ConfigError> {
+        if mode == Mode::Signed || self.trust_network_half {
+            return Ok(());
+        }
+        let why = "in simple mode nothing proves to the opener that a platform has asked: use signed commands, run the \
+                   agent unsplit, or let the opener believe the network half";
+        let error = loaded.error_at(&["auth", "mode"], why);
+        Err(error.corrected_by(Some("[split]"), "trust_network_half = true"))
+    }
+}

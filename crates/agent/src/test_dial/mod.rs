@@ -1,0 +1,115 @@
+//! `test-dial`: tests each step of opening a stream, and reports for each what was found and what fixes it. Opens no
+//! stream, and changes nothing.
+
+use std::path::Path;
+
+use service::exit::Exit;
+use websocket::dial::Dialer;
+
+use super::config::{self, Auth, Settings};
+use targets::Target;
+
+mod bus;
+mod client;
+mod front;
+mod relay;
+mod report;
+mod unit;
+
+pub use report::{Report, Step, Verdict};
+
+/// The remedy if `relay.ca_file` cannot be used.
+const RELAY_CA: &str = "check the file with the certificate of your own CA, in [relay] of CONFIG: ca_file = \"/etc/stream-agent/ca.pem\"";
+
+/// Runs all steps, and calls `on_step` after each. With `only`, no other target is probed.
+pub async fn run(file: &Path, only: Option<&str>, on_step: impl FnMut(&Step) + 'static) -> Report {
+    let mut report = Report::new(file, on_step);
+    let (loaded, settings) = match config::load(file, service::unit::runs_as_root(file)) {
+        Ok((loaded, settings)) => {
+            let files = match loaded.files().len() {
+                1 => file.display().to_string(),
+                many => format!("{} and {} more", file.display(), many - 1),
+            };
+            report.pass("config", None, format!("{files}; this is host {}", settings.host));
+            (loaded, settings)
+        }
+        Err(error) => {
+            // All errors in the sections that every agent needs at once, other errors one by one.
+            let mut troubles = config::troubles(file);
+            if !troubles.contains(&error) {
+                troubles.push(error);
+            }
+            for error in troubles {
+                let place = error.line.map(|line| format!(", line {line}")).unwrap_or_default();
+                let correct = || format!("correct {}{place}, then try again", error.file.display());
+                let remedy = error.remedy.clone().unwrap_or_else(correct);
+                report.fail("config", None, Exit::Config, error.to_string(), &remedy);
+            }
+            return report;
+        }
+    };
+    match &settings.auth {
+        Auth::Signed { issuers, .. } => {
+            report.pass("issuers", None, format!("grants are verified with: {}", issuers.kids().join(", ")));
+        }
+        Auth::Opaque(_) => report.skip(
+            "issuers",
+            None,
+            "simple mode: commands are not signed, so there are no keys to check",
+        ),
+    }
+    match settings.trust() {
+        Ok(tls) => {
+            let dialer = Dialer { tls, proxy: settings.proxy.clone(), limits: settings.websocket };
+            for url in &settings.relays {
+                relay::test(&mut report, &dialer, url, leeway(&settings)).await;
+            }
+        }
+        Err(error) => {
+            report.fail("relay-trust", None, Exit::Config, format!("{error:#}"), RELAY_CA);
+        }
+    }
+    bus::test(&mut report, &settings).await;
+    targets(&mut report, &settings.targets, only).await;
+    unit::test(&mut report, file, &loaded, &settings.targets);
+    report
+}
+
+async fn targets(report: &mut Report, targets: &[Target], only: Option<&str>) {
+    let mut chosen = targets.iter().filter(|target| only.is_none_or(|only| only == target.name)).peekable();
+    if chosen.peek().is_none() {
+        match only {
+            Some(name) => report.fail(
+                "target",
+                Some(name),
+                Exit::Config,
+                "no such target on this host's allowlist".into(),
+                "`stream-agent targets` lists them",
+            ),
+            None => report.skip("target", None, "the allowlist is empty: uncomment an example in targets.d"),
+        }
+    }
+    for target in chosen {
+        match target.probe().await {
+            Ok(found) => {
+                report.pass("target", Some(&target.name), format!("{}: {found}", target.kind_name()))
+            }
+            Err(error) => report.fail(
+                "target",
+                Some(&target.name),
+                Exit::Unavailable,
+                error.message,
+                "check that it runs and that this user may open it, or remove it from the configuration",
+            ),
+        }
+    }
+}
+
+/// How far clocks may be apart before grants are refused.
+fn leeway(settings: &Settings) -> std::time::Duration {
+    match &settings.auth {
+        Auth::Signed { leeway, .. } => *leeway,
+        // Nothing in simple mode has a date, so only a clock that is far off is reported.
+        Auth::Opaque(_) => std::time::Duration::from_secs(300),
+    }
+}

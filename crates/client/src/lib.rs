@@ -1,0 +1,24 @@
+//! The client's side: `stream-relay open` gets a URL from a platform and bridges local tools through the relay.
+
+mod acceptor;
+mod api;
+mod arguments;
+mod bridge;
+mod console;
+mod escape;
+mod listen;
+mod log_options;
+pub mod open;
+mod opener;
+mod outcome;
+mod peer_watch;
+mod platform;
+mod remedy;
+mod screen;
+mod session_key;
+mod stdio;
+mod terminal;
+#[cfg(test)]
+mod testing;
+mod url_file;
+mod watched;

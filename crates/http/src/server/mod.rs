@@ -1,0 +1,9 @@
+//! The server's half: from a socket that listens to a response. The only paths that it knows are those of [`admin`].
+
+pub mod admin;
+pub mod connection;
+pub mod listener;
+pub mod probe;
+pub mod request;
+pub mod response;
+pub mod tls;

@@ -1,0 +1,68 @@
+//! The arguments of `stream-agent`. The man page and the completions are generated from them (tests/manual.rs).
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use service::arguments::{Global, without};
+
+/// Opens the consoles, screens and logs that the host's owner allows, without an open port.
+#[derive(Debug, Parser)]
+#[command(name = "stream-agent", version = service::VERSION, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// Read this configuration file, and config.d/*.toml and targets.d/*.toml next to it.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stream-agent/config.toml")]
+    pub config: PathBuf,
+
+    #[command(flatten)]
+    pub global: Global,
+
+    /// The command to run.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the agent.
+    #[command(arg = without("json"))]
+    Run {
+        /// Let the opener behind this socket open the targets. Without it, this process opens them.
+        #[arg(long, value_name = "SOCKET")]
+        opener: Option<PathBuf>,
+    },
+    /// Check the configuration and exit.
+    #[command(arg = without("log_level"))]
+    CheckConfig {
+        /// Check only whether anything is configured. If not, print the first steps and exit with 1.
+        #[arg(long)]
+        configured: bool,
+    },
+    /// List the targets that may be opened.
+    #[command(arg = without("log_level"))]
+    Targets {
+        /// Print a drop-in for stream-agent.service that grants what the targets need: groups, devices. Run it as root.
+        #[arg(long)]
+        systemd_dropin: bool,
+    },
+    /// Open the target of one session for the network half, whose connection the service manager passes.
+    #[command(hide = true, arg = without("json"))]
+    Open {
+        /// The folder with the sockets of cells.
+        #[arg(long, value_name = "DIR", default_value = "/run/stream-agent")]
+        runtime: PathBuf,
+        /// The folder of the sessions that have begun.
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/stream-opener/seen")]
+        seen: PathBuf,
+    },
+    /// Open one target for the opener, whose connection the service manager passes.
+    #[command(hide = true, arg = without("json"))]
+    Cell,
+    /// Test each step of opening a stream, and print how to fix what fails. Opens no stream and changes nothing.
+    #[command(arg = without("log_level"))]
+    TestDial {
+        /// Test only this target.
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
+}
