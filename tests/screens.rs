@@ -31,6 +31,9 @@ const BROWSER: Duration = Duration::from_secs(90);
 const TARGETS: &str = "[target.vnc]\nkind = 'unix'\npath = 'DIR/guest/vnc'\n\
     [target.spice]\nkind = 'unix'\npath = 'DIR/guest/spice'\nmax_streams = 8\n";
 
+/// What the guest writes to its serial line when it has read all keys.
+const TYPED: &str = "typed-42";
+
 /// What the virtual machine's SPICE server offers.
 const CHANNELS: [&str; 6] = ["main", "display", "inputs", "cursor", "playback", "record"];
 
@@ -142,13 +145,13 @@ impl Screens {
         let _ = std::fs::remove_file(&picture);
         let mut node = Command::new("node");
         node.arg(part("web").join(script)).arg(self.world.url(target).await);
-        node.arg(&picture).args([text, address]).kill_on_drop(true);
+        node.arg(&picture).args([text, address]).arg(self.world.path("guest/serial.log")).arg(TYPED).kill_on_drop(true);
         let output = timeout(BROWSER, node.output()).await.unwrap().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         println!("{script}: {out}{err}");
         let seen: Value = serde_json::from_str(&out).unwrap();
         if seen["ok"] == true {
-            self.guest_says("typed-42").await;
+            self.guest_says(TYPED).await;
             let size = (&seen["before"]["width"], &seen["before"]["height"]);
             assert_eq!(size, (&720.into(), &400.into()), "{seen}");
             assert!(picture.metadata().unwrap().len() > 1000);

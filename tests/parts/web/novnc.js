@@ -1,4 +1,4 @@
-// Shows a VNC screen with the small page that comes with noVNC, and types: novnc.js WS-URL OUT.PNG TEXT [ADDRESS]
+// Shows a VNC screen with the small page that comes with noVNC, and types: novnc.js WS-URL OUT.PNG TEXT ADDRESS LOG ANSWER
 // That page makes its RFB without subprotocols.
 require('./page').view({
   folder: '/usr/share/novnc',
