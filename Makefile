@@ -123,7 +123,8 @@ install-agent install-relay: install-%: build-%
 	install -d -m 0750 $(DESTDIR)/etc/stream-$* $(DESTDIR)/etc/stream-$*/config.d $(DESTDIR)/etc/stream-$*/issuers.d
 	install -m 0640 packaging/$*/config.toml $(DESTDIR)/etc/stream-$*/config.toml
 	if [ -d packaging/$*/targets.d ]; then install -d -m 0750 $(DESTDIR)/etc/stream-$*/targets.d && install -m 0640 -t $(DESTDIR)/etc/stream-$*/targets.d packaging/$*/targets.d/*.toml; fi
-	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) systemd/stream-$*.service $(wildcard systemd/stream-$*.socket systemd/stream-$*-*.socket)
+	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) systemd/stream-$*.service $(wildcard systemd/stream-$*.socket systemd/stream-$*-*.socket systemd/stream-$*-*@.service)
+	if [ -e packaging/$*/postinst ]; then install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/stream-$* packaging/$*/postinst packaging/$*/snapshot && install -m 0644 -t $(DESTDIR)$(PREFIX)/lib/stream-$* systemd/examples/stream-$*/unsplit.conf; fi
 	install -D -m 0644 systemd/sysusers.d/stream-$*.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/stream-$*.conf
 	install -D -m 0644 systemd/tmpfiles.d/stream-$*.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/stream-$*.conf
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 packaging/manual/stream-$*.8
@@ -134,6 +135,6 @@ install-agent install-relay: install-%: build-%
 	install -D -m 0644 -t $(DOC)/stream-$* README.md SECURITY.md docs/protocol.md docs/packages.md $(DOCS_$*)
 	install -D -m 0644 -t $(DOC)/stream-$*/examples systemd/examples/stream-$*/*.conf $(EXAMPLES_$*)
 
-DOCS_agent = docs/targets.md $(wildcard docs/audit.md)
+DOCS_agent = docs/targets.md docs/security.md $(wildcard docs/audit.md)
 DOCS_relay = docs/platform.md docs/proxies.md
 EXAMPLES_relay = docs/examples/tiny_platform.py docs/examples/requirements.txt

@@ -22,6 +22,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::world::{Process, SOON, World, part};
 
+/// Whether the agents of these tests are split.
+const SPLIT: bool = false;
+
 /// The guest is emulated instruction by instruction, so it is slow on a busy machine.
 const GUEST: Duration = Duration::from_secs(60);
 
@@ -145,7 +148,11 @@ impl Screens {
         let _ = std::fs::remove_file(&picture);
         let mut node = Command::new("node");
         node.arg(part("web").join(script)).arg(self.world.url(target).await);
-        node.arg(&picture).args([text, address]).arg(self.world.path("guest/serial.log")).arg(TYPED).kill_on_drop(true);
+        node.arg(&picture)
+            .args([text, address])
+            .arg(self.world.path("guest/serial.log"))
+            .arg(TYPED)
+            .kill_on_drop(true);
         let output = timeout(BROWSER, node.output()).await.unwrap().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         println!("{script}: {out}{err}");

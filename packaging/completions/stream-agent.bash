@@ -299,12 +299,16 @@ _stream__agent() {
             return 0
             ;;
         stream__subcmd__agent__subcmd__targets)
-            opts="-h --systemd-dropin --log-level --config --json --help"
+            opts="-h --systemd-dropin --into --log-level --config --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --into)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-level)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -47,9 +47,10 @@ complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" 
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l configured -d 'Check only whether anything is configured. If not, print the first steps and exit with 1'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -l json -d 'Print results as JSON, and each error as one line of JSON on standard error'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand check-config" -s h -l help -d 'Print help'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l into -d 'Write the units into this folder' -r -F
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l log-level -r
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l config -d 'Read this configuration file, and config.d/*.toml and targets.d/*.toml next to it' -r -F
-complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l systemd-dropin -d 'Print a drop-in for stream-agent.service that grants what the targets need: groups, devices. Run it as root'
+complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l systemd-dropin -d 'Write a systemd unit for each target that needs more than the others: a group, a device, a user. Run it as root. For an unsplit agent, print a drop-in for stream-agent.service instead'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -l json -d 'Print results as JSON, and each error as one line of JSON on standard error'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand targets" -s h -l help -d 'Print help'
 complete -c stream-agent -n "__fish_stream_agent_using_subcommand open" -l runtime -d 'The folder with the sockets of cells' -r -F

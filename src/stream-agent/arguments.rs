@@ -41,9 +41,13 @@ pub(crate) enum Command {
     /// List the targets that may be opened.
     #[command(arg = without("log_level"))]
     Targets {
-        /// Print a drop-in for stream-agent.service that grants what the targets need: groups, devices. Run it as root.
+        /// Write a systemd unit for each target that needs more than the others: a group, a device, a user. Run it as root.
+        /// For an unsplit agent, print a drop-in for stream-agent.service instead.
         #[arg(long)]
         systemd_dropin: bool,
+        /// Write the units into this folder.
+        #[arg(long, value_name = "DIR", requires = "systemd_dropin")]
+        into: Option<PathBuf>,
     },
     /// Open the target of one session for the network half, whose connection the service manager passes.
     #[command(hide = true, arg = without("json"))]

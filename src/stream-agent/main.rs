@@ -2,12 +2,14 @@
 
 mod arguments;
 mod opening;
+mod units;
 
 use std::io::{stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent::config::{EXAMPLE, Settings, first_steps, load, load_network_half};
+use agent::config::{EXAMPLE, Settings, first_steps, load, load_network_half, load_opener};
+use agent::installed::Installed;
 use agent::run;
 use agent::test_dial::{self, Step};
 use anyhow::{Context, anyhow};
@@ -18,7 +20,7 @@ use service::config::Loaded;
 use service::counted::Counted;
 use service::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
 use service::{logging, memory, unit};
-use targets::sandbox::DropIn;
+use targets::Target;
 
 use arguments::{Arguments, Command};
 
@@ -52,7 +54,7 @@ fn start(arguments: &Arguments) -> Result<ExitCode, ExitError> {
         Command::CheckConfig { configured: true } if arguments.global.json => {
             Err(anyhow!("--configured is answered for people, so --json means nothing")).or_exit(Exit::Usage)
         }
-        Command::Targets { systemd_dropin: true } if arguments.global.json => {
+        Command::Targets { systemd_dropin: true, .. } if arguments.global.json => {
             Err(anyhow!("--systemd-dropin is read by systemd, so --json means nothing")).or_exit(Exit::Usage)
         }
         Command::CheckConfig { configured: true } => return Ok(is_configured(&arguments.config)),
@@ -75,22 +77,13 @@ fn start(arguments: &Arguments) -> Result<ExitCode, ExitError> {
             opening::cell()
         }
         Command::CheckConfig { .. } => check_config(&arguments.config, arguments.global.json),
-        Command::Targets { systemd_dropin } => {
+        Command::Targets { systemd_dropin: false, .. } => {
             let as_root = unit::runs_as_root(&arguments.config);
             let (_, settings) = load(&arguments.config, as_root).or_exit(Exit::Config)?;
-            match systemd_dropin {
-                true => {
-                    let drop_in = DropIn::new(&settings.targets);
-                    if drop_in.gives_root() {
-                        // With it the service runs as root, and root's agent refuses some targets.
-                        load(&arguments.config, true).or_exit(Exit::Config)?;
-                    }
-                    print!("{drop_in}");
-                }
-                false => targets(&settings, arguments.global.json),
-            }
+            targets(&settings, arguments.global.json);
             Ok(())
         }
+        Command::Targets { into, .. } => units::write(&arguments.config, into.as_deref()),
         Command::TestDial { target } => test_dial(arguments, target.as_deref()),
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -110,11 +103,20 @@ fn is_configured(file: &Path) -> ExitCode {
 }
 
 /// Remarks on a configuration that is valid.
-fn remarks(settings: &Settings) -> Result<Vec<String>, ExitError> {
+fn remarks(
+    settings: &Settings,
+    installed: Option<&Installed>,
+    targets: &[Target],
+) -> Result<Vec<String>, ExitError> {
     let mut remarks = Vec::from_iter(settings.nats.remark());
+    // Only root sees which groups own the files of targets.
+    let installed = installed.filter(|installed| installed.is_split() && Uid::effective().is_root());
+    for lack in installed.map(|installed| installed.lacks(targets)).unwrap_or_default() {
+        remarks.push(format!("{}: {}", lack.what, lack.remedy));
+    }
     let runtime = runtime()?;
     // Only programs: other targets may start later, or would notice a probe.
-    for target in settings.targets.iter().filter(|target| target.kind_name() == "exec") {
+    for target in targets.iter().filter(|target| target.kind_name() == "exec") {
         if let Err(error) = runtime.block_on(target.probe()) {
             remarks.push(format!("target {}: {}", target.name, error.message));
         }
@@ -126,8 +128,18 @@ fn check_config(file: &Path, as_json: bool) -> Result<(), ExitError> {
     let checked = load(file, unit::runs_as_root(file)).or_exit(Exit::Config).and_then(
         |(loaded, settings): (Loaded, Settings)| {
             settings.check_files(&loaded).or_exit(Exit::Config)?;
-            unit::check(file, &loaded)?;
-            let remarks = remarks(&settings)?;
+            let installed = Installed::with(file);
+            let mut targets = settings.targets.clone();
+            if installed.as_ref().is_some_and(Installed::is_split) {
+                // The halves read it in their own ways.
+                load_network_half(file).or_exit(Exit::Config)?;
+                targets = load_opener(file).or_exit(Exit::Config)?.targets;
+            }
+            let closed = installed.as_ref().map(|installed| installed.unreadable(file, &loaded));
+            if let Some(closed) = closed.unwrap_or_default().first() {
+                return Err(anyhow!("{closed}: {}", closed.remedy())).or_exit(Exit::NoPerm);
+            }
+            let remarks = remarks(&settings, installed.as_ref(), &targets)?;
             Ok((loaded, settings, remarks))
         },
     );
@@ -174,7 +186,7 @@ fn test_dial(arguments: &Arguments, target: Option<&str>) -> Result<(), ExitErro
 }
 
 fn targets(settings: &Settings, as_json: bool) {
-    let infos: Vec<_> = settings.targets.iter().map(targets::Target::info).collect();
+    let infos: Vec<_> = settings.targets.iter().map(Target::info).collect();
     if as_json {
         println!("{:#}", json!({ "host": settings.host, "targets": infos }));
         return;

@@ -1,5 +1,6 @@
 //! The processes that open targets for a split agent: `open`, one for each session, and `cell`.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -12,9 +13,16 @@ use service::lifecycle::Lifecycle;
 use service::passed;
 use targets::Shared;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 /// How long programs of an ended session have before this process ends, and the service manager kills what is left.
 const LAST_PROGRAMS: Duration = Duration::from_secs(4);
+
+/// Where packaging/agent/snapshot copies the configuration to.
+const SNAPSHOT: &str = "/run/stream-opener/config";
+
+/// How long an idle thread stays.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 86400);
 
 /// Serves the network half's connection.
 pub(crate) fn open(config: &Path, cells: &Path, seen: &Path) -> Result<(), ExitError> {
@@ -29,21 +37,39 @@ pub(crate) fn open(config: &Path, cells: &Path, seen: &Path) -> Result<(), ExitE
             reloads: lifecycle.reloads(),
             stopping: lifecycle.stopping(),
         };
-        let served = opener::serve(socket, || load_opener(config), environment).await;
+        let load = || load_opener(config).map_err(|error| original(config, &error.to_string()));
+        let served = opener::serve(socket, load, environment).await;
         let _ = tokio::time::timeout(LAST_PROGRAMS, shared.all_gone()).await;
-        Ok(served.context("the network half")?)
+        match served {
+            // It has given up: as at an end of file.
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                Ok(())
+            }
+            served => Ok(served.context("the network half")?),
+        }
     })
 }
 
-/// Serves an opener's connection, or all that come to a listening socket.
+/// A text about the copy of the configuration that openers read, with the names of the files that their owner knows.
+fn original(config: &Path, text: &str) -> String {
+    match config.strip_prefix(SNAPSHOT).is_ok() {
+        true => text.replace(SNAPSHOT, "/etc/stream-agent"),
+        false => text.to_owned(),
+    }
+}
+
+/// Serves an opener's connection, or all that come to listening sockets.
 pub(crate) fn cell() -> Result<(), ExitError> {
-    let socket = connection()?;
+    let sockets = passed()?;
     runtime()?.block_on(async {
+        // While it may still start threads: a program can use up the tasks of its cell, and then tokio needs one that is
+        // there.
+        tokio::task::spawn_blocking(|| ()).await.context("start a thread")?;
         let lifecycle = Lifecycle::start().context("take over signals")?;
         let shared = Shared::passing(lifecycle.children().clone());
         let stopping = lifecycle.stopping();
         let served = tokio::select! {
-            served = opener::serve_cell(socket, shared.clone()) => served,
+            served = serve_all(sockets, &shared) => served,
             () = stopping.cancelled() => Ok(()),
         };
         let _ = tokio::time::timeout(LAST_PROGRAMS, shared.all_gone()).await;
@@ -51,18 +77,42 @@ pub(crate) fn cell() -> Result<(), ExitError> {
     })
 }
 
-/// The socket that the service manager passes.
-fn connection() -> Result<OwnedFd, ExitError> {
-    let mut passed = passed::sockets().context("sockets of the service manager")?;
-    match (passed.pop(), passed.is_empty()) {
-        (Some(only), true) => Ok(only.socket),
-        _ => Err(anyhow!("systemd starts this command, and passes one socket: it is not for people"))
-            .or_exit(Exit::Usage),
+/// Targets that share what they have open, such as a serial line, have a listening socket each.
+async fn serve_all(sockets: Vec<OwnedFd>, shared: &Shared) -> std::io::Result<()> {
+    let mut serving: JoinSet<_> =
+        sockets.into_iter().map(|socket| opener::serve_cell(socket, shared.clone())).collect();
+    while let Some(served) = serving.join_next().await {
+        served??;
     }
+    Ok(())
+}
+
+/// The connection that the service manager passes.
+fn connection() -> Result<OwnedFd, ExitError> {
+    let mut sockets = passed()?;
+    match (sockets.pop(), sockets.is_empty()) {
+        (Some(only), true) => Ok(only),
+        _ => not_for_people(),
+    }
+}
+
+/// The sockets that the service manager passes.
+fn passed() -> Result<Vec<OwnedFd>, ExitError> {
+    let passed = passed::sockets().context("sockets of the service manager")?;
+    match passed.is_empty() {
+        true => not_for_people(),
+        false => Ok(passed.into_iter().map(|passed| passed.socket).collect()),
+    }
+}
+
+fn not_for_people<T>() -> Result<T, ExitError> {
+    Err(anyhow!("systemd starts this command, and passes a connection: it is not for people"))
+        .or_exit(Exit::Usage)
 }
 
 /// One thread: a session is little work, and hosts have thousands.
 fn runtime() -> Result<Runtime, ExitError> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.thread_keep_alive(FOREVER);
     Ok(runtime.enable_all().build().context("start the runtime")?)
 }

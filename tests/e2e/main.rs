@@ -29,3 +29,6 @@ mod serial;
 mod service;
 mod settings;
 mod tools;
+
+/// Whether the agents of these tests are split.
+const SPLIT: bool = false;

@@ -52,6 +52,17 @@ async fn a_guests_serial_lines_are_consoles() {
     world.agent().says(&format!("somebody is typing at {path} already")).await;
     let mut look = world.open("look").await;
     look.send(b"echo looked\r".to_vec()).await;
+    // It is open when something that was typed comes there.
+    let typing = async {
+        loop {
+            line.send(b"\r".to_vec()).await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = typing => {}
+        _ = look.read_until("guest$") => {}
+    }
     line.send(b"echo $((8*8))\r".to_vec()).await;
     let said = line.read_until("\n64\r\n").await;
     assert!(!said.contains("looked"), "{said:?}");

@@ -5,6 +5,7 @@
 mod daemon;
 mod libvirt;
 mod qmp;
+mod split;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 #[path = "../world/mod.rs"]
 mod world;
@@ -17,6 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::world::SOON;
+
+/// Whether the agents of these tests are split.
+const SPLIT: bool = false;
 
 /// A target from the text of its table.
 fn target(text: &str) -> Target {

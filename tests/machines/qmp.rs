@@ -10,13 +10,13 @@ use crate::world::{Process, eventually};
 const UUID: &str = "5f0e1b52-0c1a-4a9b-8f57-8a1f4c0b7c11";
 
 /// A machine without a port: its only socket is the monitor's.
-struct Machine {
+pub(crate) struct Machine {
     dir: TempDir,
     qemu: Process,
 }
 
 impl Machine {
-    async fn new(options: &[&str]) -> Machine {
+    pub(crate) async fn new(options: &[&str]) -> Machine {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-accel", "tcg", "-machine", "pc", "-m", "32", "-nodefaults", "-no-user-config", "-S"]);
@@ -30,7 +30,7 @@ impl Machine {
         machine
     }
 
-    fn table(&self, keys: &str) -> String {
+    pub(crate) fn table(&self, keys: &str) -> String {
         format!("kind = 'qmp'\npath = '{}/qmp'\n{keys}", self.dir.path().display())
     }
 }

@@ -27,3 +27,6 @@ mod targets;
 mod terminals;
 mod wire;
 mod words;
+
+/// Whether the agents of these tests are split.
+const SPLIT: bool = false;

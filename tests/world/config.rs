@@ -67,7 +67,10 @@ impl World {
         std::fs::write(self.path("agent/config.toml"), text).unwrap();
         std::fs::write(
             self.path("agent/targets.d/test.toml"),
-            with_users(&self.targets.replace("DIR", &dir)),
+            match self.split {
+                true => self.targets.replace("DIR", &dir),
+                false => with_users(&self.targets.replace("DIR", &dir)),
+            },
         )
         .unwrap();
     }

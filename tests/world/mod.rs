@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod openers;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -102,6 +103,9 @@ pub(crate) struct World {
     pub nats_at: Option<String>,
     pub relay: Option<Process>,
     pub agent: Option<Process>,
+    /// Whether the agent is split: it asks openers, which are processes of their own.
+    pub split: bool,
+    openers: Vec<Process>,
     /// Lines of configuration besides the minimum.
     pub nats_config: String,
     pub relay_config: String,
@@ -149,6 +153,8 @@ impl World {
             nats_at: None,
             relay: None,
             agent: None,
+            split: crate::SPLIT,
+            openers: vec![],
             nats_config: String::new(),
             relay_config: String::new(),
             agent_config: String::new(),
@@ -271,11 +277,17 @@ impl World {
     pub(crate) fn agent_command(&self) -> Command {
         let mut command = Command::new(&self.agent_program);
         command.arg("--config").arg(self.path("agent/config.toml")).arg("run");
+        if self.split {
+            command.arg("--opener").arg(self.path("run/open"));
+        }
         command
     }
 
     pub(crate) async fn start_agent(&mut self) {
         self.write_agent_config();
+        if self.split {
+            self.start_openers().await;
+        }
         self.agent = Some(started(self.agent_command(), &self.dir, "agent").await);
     }
 

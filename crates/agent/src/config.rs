@@ -79,6 +79,8 @@ pub struct Settings {
     /// How long open streams may go on when stopping.
     pub drain_timeout: Duration,
     pub targets: Vec<Target>,
+    /// Whether an opener is kept ready for the next session.
+    pub spare: bool,
 }
 
 /// Reads the file, and `config.d` and `targets.d` next to it. If the agent runs as root, each program needs a `user`.
@@ -114,22 +116,40 @@ pub fn load_network_half(file: &Path) -> Result<(Loaded, Settings), ConfigError>
 /// The first error, with its file and line.
 pub fn load_opener(file: &Path) -> Result<opener::Settings, ConfigError> {
     let loaded = read(file)?;
-    let raw: Raw = loaded.parse()?;
+    let mut raw: Raw = loaded.parse()?;
     raw.split.check(raw.auth.mode(), &loaded)?;
     raw.limits.check(&loaded)?;
-    let tables = match &raw.target {
-        Some(toml::Value::Table(tables)) => tables.clone(),
-        _ => toml::Table::new(),
-    };
+    // Programs of the agent's own user have a user for each session.
+    for program in raw.target.as_mut().and_then(toml::Value::as_table_mut).into_iter().flatten() {
+        if let Some(program) = program.1.as_table_mut()
+            && program.get("user").and_then(toml::Value::as_str) == Some("stream-agent")
+        {
+            program.remove("user");
+        }
+    }
+    let targets = raw.targets(&loaded)?;
+    check_users(&targets, &loaded)?;
     Ok(opener::Settings {
         host: raw.host(&loaded)?,
         authority: raw.auth.authority(&loaded)?,
         relays: raw.relay.check(&loaded)?,
         has_host_key: raw.auth.has_host_key(),
         session: raw.limits.session,
-        targets: raw.targets(&loaded)?,
-        tables,
+        targets,
+        tables: raw.tables(&loaded)?,
     })
+}
+
+/// Refuses programs as the opener's user: such a program could do what the opener may.
+fn check_users(targets: &[Target], loaded: &Loaded) -> Result<(), ConfigError> {
+    match targets.iter().find(|target| target.user() == Some("stream-opener")) {
+        None => Ok(()),
+        Some(target) => {
+            let why =
+                "opens the targets: leave `user` out, and each session of the program has a user of its own";
+            Err(loaded.error_at(&["target", &target.name, "user"], why))
+        }
+    }
 }
 
 /// All errors in the sections that every agent needs, so that they can be fixed together.
@@ -233,14 +253,27 @@ impl Raw {
             session: limits.session,
             drain_timeout: limits.drain_timeout,
             targets,
+            spare: self.split.spare,
         })
     }
 
     fn targets(&self, loaded: &Loaded) -> Result<Vec<Target>, ConfigError> {
         let mut targets = Vec::new();
-        let written = match &self.target {
-            None => &toml::Table::new(),
-            Some(toml::Value::Table(written)) => written,
+        for (name, raw) in self.tables(loaded)? {
+            let checked = Target::from_value(&name, raw);
+            targets.push(checked.map_err(|wrong| match &wrong.key {
+                Some(key) => loaded.error_at(&["target", &name, key], wrong.message),
+                None => loaded.error_at(&["target", &name], wrong.message),
+            })?);
+        }
+        Ok(targets)
+    }
+
+    /// The targets as written, with the defaults that other sections set.
+    fn tables(&self, loaded: &Loaded) -> Result<toml::Table, ConfigError> {
+        let mut tables = match &self.target {
+            None => toml::Table::new(),
+            Some(toml::Value::Table(written)) => written.clone(),
             Some(_) => {
                 return Err(loaded.error_at(
                     &["target"],
@@ -248,14 +281,13 @@ impl Raw {
                 ));
             }
         };
-        for (name, raw) in written {
-            let checked = Target::from_value(name, raw.clone());
-            targets.push(checked.map_err(|wrong| match &wrong.key {
-                Some(key) => loaded.error_at(&["target", name, key], wrong.message),
-                None => loaded.error_at(&["target", name], wrong.message),
-            })?);
+        let programs = tables.iter_mut().filter_map(|(_, table)| table.as_table_mut());
+        for program in
+            programs.filter(|table| table.get("kind").and_then(toml::Value::as_str) == Some("exec"))
+        {
+            program.entry("network").or_insert(self.split.network.into());
         }
-        Ok(targets)
+        Ok(tables)
     }
 
     fn host(&self, loaded: &Loaded) -> Result<HostId, ConfigError> {

@@ -31,6 +31,7 @@ mod dial_auth;
 mod health;
 mod hello;
 mod inboxes;
+pub mod installed;
 mod micro;
 mod parked;
 mod places;
@@ -125,6 +126,9 @@ impl Agent {
         let verified = start.verify(receipt, settings);
         let (verified, dial_auth) = verified.map_err(|refusal| (refusal, context.clone()))?;
         let begun = self.state.opener.begin(&verified.request, verified.grant.as_deref()).await;
+        if settings.spare {
+            self.state.opener.keep_spare();
+        }
         let target = begun.and_then(|target| {
             self.state.places.check(target.permitted())?;
             Ok(target)

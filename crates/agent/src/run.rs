@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use nix::unistd::Uid;
 use tracing::{error, info, warn};
 
-use opener::Opener;
+use opener::{ListError, Opener};
 use service::counted::Counted;
 use service::exit::{Exit, ExitError, OrExit};
 use service::lifecycle::{Drained, Lifecycle};
@@ -23,6 +23,9 @@ use super::status::Status;
 
 /// How often the number of streams in the status line is updated.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the opener is asked for its list until it answers.
+const LIST_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long each of these may take after the drain: close frames, the ends of programs, the last records.
 const AFTER_DRAIN: Duration = Duration::from_secs(5);
@@ -44,12 +47,22 @@ pub async fn run(file: &Path, settings: Settings, opener: Option<PathBuf>) -> Re
     };
     // Openers start for each session, so the agent can start before they can.
     let listed = opener.refresh().await;
-    if let Err(refusal) = &listed {
-        error!("{}", refusal.message);
+    match &listed {
+        Err(ListError::Misconfigured(why)) => return Err(anyhow!("{why}")).or_exit(Exit::Config),
+        Err(error) => error!("{error}"),
+        Ok(()) => {}
+    }
+    if !opener.is_elsewhere() {
+        info!("unsplit: this process, which faces the network, also opens the targets (docs: security.md)");
+    }
+    let is_listed = listed.is_ok();
+    if settings.spare {
+        opener.keep_spare();
     }
     announce(&settings, listed.ok().map(|()| opener.targets().len()));
     let drain = settings.drain_timeout;
     let status = Status::default();
+    status.shape(shape(&settings, &opener));
     let (agent, records) = Agent::new(settings, opener, lifecycle.stopping(), lifecycle.tasks().clone())
         .or_exit(Exit::Config)?;
     let bus = Bus::connect(&agent, status.clone()).await.or_exit(Exit::Config)?;
@@ -73,6 +86,7 @@ pub async fn run(file: &Path, settings: Settings, opener: Option<PathBuf>) -> Re
     let mut serving = tokio::spawn(bus.serve(agent.clone(), records, ready));
     let reloads = tokio::spawn(reload(agent.clone(), lifecycle.reloads(), file.to_owned(), status.clone()));
     let counting = tokio::spawn(count(agent.clone(), status));
+    let listing = tokio::spawn(list(agent.clone(), is_listed));
     let stopping = lifecycle.stopping();
     tokio::select! {
         () = stopping.cancelled() => {}
@@ -99,8 +113,9 @@ pub async fn run(file: &Path, settings: Settings, opener: Option<PathBuf>) -> Re
     starting.abort();
     reloads.abort();
     counting.abort();
-    // Both hold the agent. When it is dropped, the channel of records closes and the bus ends.
-    let _ = (reloads.await, counting.await);
+    listing.abort();
+    // They hold the agent. When it is dropped, the channel of records closes and the bus ends.
+    let _ = (reloads.await, counting.await, listing.await);
     drop(agent);
     match tokio::time::timeout(AFTER_DRAIN, serving).await {
         Ok(served) => Ok(served.context("bus")??),
@@ -108,6 +123,15 @@ pub async fn run(file: &Path, settings: Settings, opener: Option<PathBuf>) -> Re
             warn!("NATS: not every record could be published");
             Ok(())
         }
+    }
+}
+
+/// What the status line says of the way in which targets are opened.
+fn shape(settings: &Settings, opener: &Opener) -> Option<&'static str> {
+    match (opener.is_elsewhere(), &settings.auth) {
+        (false, _) => Some("unsplit: this process opens the targets"),
+        (true, Auth::Opaque(_)) => Some("the opener believes this process (split.trust_network_half)"),
+        (true, Auth::Signed { .. }) => None,
     }
 }
 
@@ -126,6 +150,14 @@ fn announce(settings: &Settings, targets: Option<usize>) {
     }
     let targets = targets.map_or("targets unknown".into(), |targets| Counted(targets, "target").to_string());
     info!("host {}, {targets}, relays {}", settings.host, settings.relays.join(" "));
+}
+
+/// Asks the opener for its list until it answers: at boot it may not be able to yet.
+async fn list(agent: Arc<Agent>, mut is_listed: bool) {
+    while !is_listed {
+        tokio::time::sleep(LIST_AGAIN).await;
+        is_listed = agent.state.opener.refresh().await.is_ok();
+    }
 }
 
 async fn count(agent: Arc<Agent>, status: Status) {
@@ -155,8 +187,8 @@ async fn reload(
             false => load(&file, Uid::effective().is_root()),
         };
         let reloaded = loaded.map_err(anyhow::Error::from).and_then(|(_, settings)| agent.reload(settings));
-        if let Err(refusal) = agent.state.opener.refresh().await {
-            error!("{}", refusal.message);
+        if let Err(error) = agent.state.opener.refresh().await {
+            error!("{error}");
         }
         match reloaded {
             Ok(needs_restart) => {

@@ -19,6 +19,8 @@ struct Parts {
     trouble: Option<String>,
     reload: Option<String>,
     streams: u32,
+    /// What an operator should know of the way in which targets are opened.
+    shape: Option<&'static str>,
 }
 
 impl Status {
@@ -84,6 +86,11 @@ impl Status {
         self.set(|parts| parts.streams = streams);
     }
 
+    /// How targets are opened, if not as the packages do.
+    pub fn shape(&self, shape: Option<&'static str>) {
+        self.set(|parts| parts.shape = shape);
+    }
+
     pub fn line(&self) -> String {
         let parts = self.lock();
         let wrong = [&parts.unhealthy, &parts.doubled, &parts.trouble, &parts.reload];
@@ -91,6 +98,7 @@ impl Status {
         let streams = Counted(parts.streams, "stream").to_string();
         line.push(&parts.nats);
         line.push(&streams);
+        line.extend(parts.shape);
         line.join("; ")
     }
 
@@ -126,6 +134,9 @@ mod tests {
         assert_eq!(status.line(), "another agent; reload failed; NATS connected; 2 streams");
         status.unhealthy(Some("stuck"));
         assert!(status.line().starts_with("unhealthy: stuck; another agent; "));
+        status.shape(Some("unsplit"));
+        assert!(status.line().ends_with("; 2 streams; unsplit"));
+        status.shape(None);
         status.unhealthy(None);
         status.doubled(None);
         status.reloaded(None);

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use service::descriptors::raise_limit;
 use service::exit::{Exit, ExitError, OrExit};
 use service::listen::ListenAddress;
 
@@ -42,6 +43,8 @@ impl Opener {
         as_json: bool,
     ) -> Result<(), ExitError> {
         self.check_target().await?;
+        // Each local connection needs several, and shells start programs with 1024.
+        raise_limit();
         let acceptor = Acceptor::bind(address)
             .await
             .map_err(with_remedy)

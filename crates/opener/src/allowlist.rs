@@ -13,6 +13,9 @@ use super::stop::Stop;
 use super::streams::Source;
 use super::wire::Permitted;
 
+/// Why a target is not opened that the owner has not listed.
+pub const NO_SUCH_TARGET: &str = "no such target on this host's allowlist";
+
 /// The allowlist. Clones are the same list.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowlist(Arc<Mutex<BTreeMap<String, Entry>>>);
@@ -76,7 +79,7 @@ impl Allowlist {
         let entries = self.lock();
         let entry = entries.get(name).ok_or_else(|| {
             // Not quoted: the name comes from outside, and the owner's log has it anyway.
-            Refusal::new(Code::TargetNotAllowed, "no such target on this host's allowlist")
+            Refusal::new(Code::TargetNotAllowed, NO_SUCH_TARGET)
         })?;
         let (target, revoked) = (entry.target.clone(), entry.revoked.clone());
         drop(entries);
@@ -96,7 +99,7 @@ impl Allowlist {
         match target {
             Some(target) => target.probe().await,
             None => {
-                let message = "no such target on this host's allowlist".into();
+                let message = NO_SUCH_TARGET.into();
                 Err(OpenError { end: End::NotAllowed, message })
             }
         }

@@ -13,6 +13,7 @@ use tracing::debug;
 use protocol::end::End;
 use targets::{OpenError, Shared, Target};
 
+use super::lifeline;
 use super::streams::{Source, Streams};
 use super::wire::{CellTarget, Connection, Reply, Request};
 
@@ -23,7 +24,7 @@ use super::wire::{CellTarget, Connection, Reply, Request};
 /// Those of the socket.
 pub async fn serve(socket: OwnedFd, shared: Shared) -> io::Result<()> {
     if !SockRef::from(&socket).is_listener()? {
-        return serve_one(Connection::from_passed(socket)?, shared).await;
+        return serve_one(Connection::from_passed(socket)?, shared, true).await;
     }
     SockRef::from(&socket).set_nonblocking(true)?;
     let mut listener = UnixSeqpacketListener::try_from(socket)?;
@@ -33,7 +34,7 @@ pub async fn serve(socket: OwnedFd, shared: Shared) -> io::Result<()> {
             accepted = listener.accept() => {
                 let (opener, shared) = (Connection::from_socket(accepted?), shared.clone());
                 sessions.spawn(async move {
-                    if let Err(error) = serve_one(opener, shared).await {
+                    if let Err(error) = serve_one(opener, shared, false).await {
                         debug!("an opener's connection ended: {error}");
                     }
                 });
@@ -43,11 +44,16 @@ pub async fn serve(socket: OwnedFd, shared: Shared) -> io::Result<()> {
     }
 }
 
-async fn serve_one(opener: Connection, shared: Shared) -> io::Result<()> {
+/// `is_alone`: this process ends with the session.
+async fn serve_one(opener: Connection, shared: Shared, is_alone: bool) -> io::Result<()> {
     let opener = Arc::new(opener);
-    let Some((Request::Target(CellTarget { name, table, params, mode }), _)) = opener.receive().await? else {
+    let Some((Request::Target(CellTarget { name, table, params, mode }), lifeline)) =
+        opener.receive().await?
+    else {
         return Ok(());
     };
+    // Until the process ends.
+    let _held = lifeline.filter(|_| is_alone).map(lifeline::hold).transpose()?;
     // The opener has checked the same with the same code, so errors come from another version of it.
     let failed = |message: String| OpenError { end: End::TargetFailed, message };
     let target = Target::from_table(&name, table).map_err(|error| failed(error.to_string()));

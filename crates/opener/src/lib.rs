@@ -8,6 +8,8 @@ mod cell;
 mod cells;
 mod check;
 mod here;
+mod lifeline;
+mod openers;
 mod remote;
 mod request;
 mod seen;
@@ -29,10 +31,13 @@ use targets::{OpenError, Opened, Shared, Target, Window};
 
 use allowlist::Allowlist;
 use here::LocalTarget;
+use openers::Openers;
 use remote::RemoteTarget;
 
+pub use allowlist::NO_SUCH_TARGET;
 pub use cell::serve as serve_cell;
 pub use check::{Rules, allowed_relay, check_grant};
+pub use remote::ListError;
 pub use request::{Request, Start};
 pub use serve::{Environment, serve};
 pub use settings::{Authority, Settings};
@@ -48,7 +53,7 @@ enum Inner {
     /// This process.
     Here { allowlist: Allowlist, shared: Shared },
     /// One process for each session, behind this socket.
-    Elsewhere { socket: Arc<PathBuf>, targets: Arc<Mutex<Vec<TargetInfo>>> },
+    Elsewhere { openers: Arc<Openers>, targets: Arc<Mutex<Vec<TargetInfo>>> },
 }
 
 /// A session whose target may be opened. Dropping it ends the session at the opener.
@@ -70,7 +75,14 @@ impl Opener {
 
     /// Asks the openers behind this socket.
     pub fn elsewhere(socket: PathBuf) -> Opener {
-        Opener(Inner::Elsewhere { socket: Arc::new(socket), targets: Arc::default() })
+        Opener(Inner::Elsewhere { openers: Arc::new(Openers::behind(socket)), targets: Arc::default() })
+    }
+
+    /// Keeps an opener ready for the next session.
+    pub fn keep_spare(&self) {
+        if let Inner::Elsewhere { openers, .. } = &self.0 {
+            openers.keep_spare();
+        }
     }
 
     /// Whether other processes open the targets.
@@ -91,12 +103,12 @@ impl Opener {
                 let opens = Opens::Here(Box::new(LocalTarget::new(permit, shared.clone())));
                 Ok(TargetSession { permitted, opens })
             }
-            Inner::Elsewhere { socket, .. } => {
+            Inner::Elsewhere { openers, .. } => {
                 let start = match grant {
                     Some(grant) => Start::Grant(grant.to_owned()),
                     None => Start::Unproven(request.clone()),
                 };
-                let (permitted, target) = RemoteTarget::begin(socket, start).await?;
+                let (permitted, target) = RemoteTarget::begin(openers, start).await?;
                 Ok(TargetSession { permitted, opens: Opens::Elsewhere(target) })
             }
         }
@@ -113,10 +125,10 @@ impl Opener {
     /// Asks an opener for the list that [`Opener::targets`] returns.
     ///
     /// # Errors
-    /// [`Code::Internal`](protocol::command::Code::Internal) if it does not answer.
-    pub async fn refresh(&self) -> Result<(), Refusal> {
-        if let Inner::Elsewhere { socket, targets } = &self.0 {
-            let list = remote::list(socket).await?;
+    /// Why it cannot say.
+    pub async fn refresh(&self) -> Result<(), ListError> {
+        if let Inner::Elsewhere { openers, targets } = &self.0 {
+            let list = remote::list(openers).await?;
             *targets.lock().unwrap_or_else(PoisonError::into_inner) = list;
         }
         Ok(())
@@ -129,7 +141,7 @@ impl Opener {
     pub async fn probe(&self, target: &str) -> Result<String, String> {
         match &self.0 {
             Inner::Here { allowlist, .. } => allowlist.probe(target).await.map_err(|error| error.message),
-            Inner::Elsewhere { socket, .. } => remote::probe(socket, target).await,
+            Inner::Elsewhere { openers, .. } => remote::probe(openers, target).await,
         }
     }
 

@@ -1,9 +1,9 @@
 //! A session whose target an opener opens: the network half's side of the connection.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -16,15 +16,15 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
 use tracing::{Instrument, debug};
 
 use protocol::close::CloseFrame;
-use protocol::command::{Refusal, TargetInfo};
+use protocol::command::{Code, Refusal, TargetInfo};
 use protocol::end::{Closing, End};
 use protocol::failure::Failure;
 use targets::{Ask, Input, OpenError, Opened, Output, Window};
 
+use super::openers::Openers;
 use super::request::{Start, no_opener, note};
 use super::stop::Stop;
 use super::wire::{Connection, Ends, Permitted, Reply, Request};
@@ -37,6 +37,28 @@ const REQUESTS: usize = 64;
 
 /// How long it may take to probe a target: the longest `open_timeout`, and a start.
 const PROBE: Duration = Duration::from_secs(90);
+
+const OTHER_ANSWER: &str = "it gave another answer than it was asked for";
+
+/// Why the targets are not known.
+#[derive(Debug)]
+pub enum ListError {
+    /// A file has a mistake, which is said with its place. A restart does not help.
+    Misconfigured(String),
+    /// It may answer later.
+    NoOpener(Refusal),
+}
+
+impl fmt::Display for ListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListError::Misconfigured(why) => f.write_str(why),
+            ListError::NoOpener(refusal) => f.write_str(&refusal.message),
+        }
+    }
+}
+
+impl std::error::Error for ListError {}
 
 /// How the output of a target ended: well, or by a failure with details for the record.
 type OutputEnd = Option<(Failure, String)>;
@@ -63,13 +85,18 @@ struct Stream {
 impl RemoteTarget {
     /// # Errors
     /// The opener's refusal, or that it does not answer.
-    pub(crate) async fn begin(socket: &Path, start: Start) -> Result<(Permitted, RemoteTarget), Refusal> {
-        let (connection, reply) =
-            ask(socket, &Request::Begin(start), FIRST_ANSWER).await.map_err(no_opener)?;
+    pub(crate) async fn begin(openers: &Openers, start: Start) -> Result<(Permitted, RemoteTarget), Refusal> {
+        let asked = openers.ask_spare(&Request::Begin(start), FIRST_ANSWER).await;
+        let (connection, reply) = asked.map_err(|error| match error.kind() {
+            // A burst of sessions: systemd starts one opener after the other.
+            io::ErrorKind::TimedOut => Refusal::new(Code::Busy, "this host has too much to do: try again"),
+            _ => no_opener(error),
+        })?;
         let permitted = match reply {
             Reply::Permitted(permitted) => permitted,
             Reply::Refused(refusal) => return Err(refusal),
-            _ => return Err(no_opener("it gave another answer than it was asked for")),
+            Reply::Misconfigured(why) => return Err(misconfigured(&why)),
+            _ => return Err(no_opener(OTHER_ANSWER)),
         };
         let connection = Arc::new(connection);
         let (streams, ended) = (Streams::default(), Stop::default());
@@ -214,7 +241,12 @@ fn take(streams: &Streams, reply: Reply, descriptor: Option<OwnedFd>) {
                 note(notes, &what, message);
             }
         }
-        Reply::Permitted(_) | Reply::Refused(_) | Reply::Targets(_) | Reply::Probed(_) | Reply::Stop(_) => {}
+        Reply::Permitted(_)
+        | Reply::Refused(_)
+        | Reply::Misconfigured(_)
+        | Reply::Targets(_)
+        | Reply::Probed(_)
+        | Reply::Stop(_) => {}
     }
 }
 
@@ -251,41 +283,25 @@ impl AsyncRead for PairOutput {
 }
 
 /// The targets of this host.
-pub(crate) async fn list(socket: &Path) -> Result<Vec<TargetInfo>, Refusal> {
-    match ask(socket, &Request::List, FIRST_ANSWER).await.map_err(no_opener)?.1 {
+pub(crate) async fn list(openers: &Openers) -> Result<Vec<TargetInfo>, ListError> {
+    let unknown = |why| ListError::NoOpener(no_opener(why));
+    match openers.ask(&Request::List, FIRST_ANSWER).await.map_err(|error| unknown(error.to_string()))?.1 {
         Reply::Targets(targets) => Ok(targets),
-        Reply::Refused(refusal) => Err(refusal),
-        _ => Err(no_opener("it gave another answer than it was asked for")),
+        Reply::Misconfigured(why) => Err(ListError::Misconfigured(why)),
+        _ => Err(unknown(OTHER_ANSWER.into())),
     }
 }
 
 /// Checks a target where it would be opened.
-pub(crate) async fn probe(socket: &Path, target: &str) -> Result<String, String> {
-    match ask(socket, &Request::Probe(target.into()), PROBE)
-        .await
-        .map_err(|error| no_opener(error).message)?
-        .1
-    {
+pub(crate) async fn probe(openers: &Openers, target: &str) -> Result<String, String> {
+    let asked = openers.ask(&Request::Probe(target.into()), PROBE).await;
+    match asked.map_err(|error| no_opener(error).message)?.1 {
         Reply::Probed(found) => found,
-        Reply::Refused(refusal) => Err(refusal.message),
-        _ => Err(no_opener("it gave another answer than it was asked for").message),
+        Reply::Misconfigured(why) => Err(misconfigured(&why).message),
+        _ => Err(no_opener(OTHER_ANSWER).message),
     }
 }
 
-/// Connects, and waits for the first reply.
-async fn ask(socket: &Path, request: &Request, limit: Duration) -> io::Result<(Connection, Reply)> {
-    let answer = async {
-        let connection = Connection::to(socket)
-            .await
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", socket.display())))?;
-        connection.send(request, None).await?;
-        match connection.receive().await? {
-            Some((reply, _)) => Ok((connection, reply)),
-            None => Err(io::Error::other("it ended at once: see journalctl -u 'stream-agent-open@*'")),
-        }
-    };
-    match timeout(limit, answer).await {
-        Ok(answered) => answered,
-        Err(_) => Err(io::Error::other(format!("no answer in {} s", limit.as_secs()))),
-    }
+fn misconfigured(why: &str) -> Refusal {
+    Refusal::new(Code::Internal, format!("the opener cannot read its configuration: {why}"))
 }

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use protocol::audit::{Context, Event};
-use protocol::command::{Code, Refusal};
+use protocol::command::Code;
 use protocol::end::{Closing, End};
 use service::audit::Sink;
-use targets::Shared;
+use targets::{Cell, Shared};
 
 use super::admission::{Refused, begin};
 use super::allowlist::Allowlist;
@@ -24,8 +24,8 @@ use super::session::{Backend, ServedSession};
 use super::settings::Settings;
 use super::wire::{Connection, Reply, Request};
 
-/// How long the network half may take for its first message.
-const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// After this time without a first message, the opener is a spare one, and starts a cell for a program, too.
+const SPARE: Duration = Duration::from_millis(200);
 
 /// What surrounds an opener.
 pub struct Environment {
@@ -50,22 +50,24 @@ pub async fn serve<E: std::fmt::Display>(
     environment: Environment,
 ) -> io::Result<()> {
     let client = Arc::new(Connection::from_passed(socket)?);
+    let Some((request, ahead)) = first(&client, &load, &environment).await? else { return Ok(()) };
+    // Not earlier: a spare opener may have been waiting for hours.
     let settings = match load() {
         Ok(settings) => settings,
         Err(error) => {
-            let refusal =
-                Refusal::new(Code::Internal, format!("the opener cannot read its configuration: {error}"));
-            error!("{}", refusal.message);
-            return client.send(&Reply::Refused(refusal), None).await;
+            error!("the opener cannot read its configuration: {error}");
+            return client.send(&Reply::Misconfigured(error.to_string()), None).await;
         }
     };
-    let Ok(first) = timeout(FIRST_MESSAGE, client.receive()).await else { return Ok(()) };
-    let Some((request, _)) = first? else { return Ok(()) };
     let allowlist = Allowlist::new(settings.targets.clone());
     let begun = match request {
         Request::List => return client.send(&Reply::Targets(allowlist.infos()), None).await,
         Request::Probe(name) => {
-            let found = cells::probe(&name, &settings, &environment.runtime).await;
+            // It connects to the target, and tells what it finds. The network half has no use for that.
+            let found = match client.is_administrator() {
+                true => cells::probe(&name, &settings, &environment.runtime).await,
+                false => Err("only root may have a target probed".into()),
+            };
             return client.send(&Reply::Probed(found), None).await;
         }
         Request::Begin(start) => begin(start, &settings, &allowlist, &environment.seen),
@@ -86,7 +88,10 @@ pub async fn serve<E: std::fmt::Display>(
     let backend = match cells::of_target(permit.target(), &environment.runtime) {
         None => Backend::here(Ok(permit.source()), environment.shared, client.clone()),
         Some(path) => {
-            match cells::begin(&path, permit.target(), &request.params, permitted.mode, &settings).await {
+            let ahead = ahead.filter(|_| path == cells::of_programs(&environment.runtime));
+            match cells::begin(&path, permit.target(), &request.params, permitted.mode, &settings, ahead)
+                .await
+            {
                 Ok(cell) => Backend::Cell(cell),
                 // Said to each client that comes.
                 Err(why) => Backend::here(Err(why), environment.shared, client.clone()),
@@ -108,6 +113,28 @@ pub async fn serve<E: std::fmt::Display>(
     tokio::select! {
         ended = session.run() => ended,
         () = reloading => Ok(()),
+    }
+}
+
+/// The first request of the network half, and a connection to the cell of a program if there was time to make one. `None`
+/// if there is no request.
+async fn first<E>(
+    client: &Connection,
+    load: impl Fn() -> Result<Settings, E>,
+    environment: &Environment,
+) -> io::Result<Option<(Request, Option<Connection>)>> {
+    if let Ok(received) = timeout(SPARE, client.receive()).await {
+        return Ok(received?.map(|(request, _)| (request, None)));
+    }
+    let runs_programs =
+        load().is_ok_and(|settings| settings.targets.iter().any(|target| target.cell() == Cell::Program));
+    let ahead = match runs_programs {
+        true => Connection::to(&cells::of_programs(&environment.runtime)).await.ok(),
+        false => None,
+    };
+    tokio::select! {
+        received = client.receive() => Ok(received?.map(|(request, _)| (request, ahead))),
+        () = environment.stopping.cancelled() => Ok(None),
     }
 }
 

@@ -17,6 +17,7 @@ use service::audit::Sink;
 use service::counted::Counted;
 use targets::{OpenError, Shared};
 
+use super::cells::Cell;
 use super::stop::Stop;
 use super::streams::{Source, Streams};
 use super::wire::{Connection, Reply, Request};
@@ -41,7 +42,7 @@ pub(crate) struct ServedSession {
 /// What opens the target.
 pub(crate) enum Backend {
     Here(Streams),
-    Cell(Connection),
+    Cell(Cell),
 }
 
 impl Backend {
@@ -59,7 +60,7 @@ impl Backend {
         match (self, &request) {
             (Backend::Here(streams), _) => streams.take(request).await,
             (Backend::Cell(cell), Request::Open { .. } | Request::Ask { .. } | Request::Close { .. }) => {
-                cell.send(&request, None).await
+                cell.connection.send(&request, None).await
             }
             (Backend::Cell(_), _) => Err(io::Error::other("the session has begun already")),
         }
@@ -83,8 +84,9 @@ impl ServedSession {
             }
         }
         // A cell does the same at the end of its connection.
-        if let Backend::Here(streams) = &self.backend {
-            streams.close_all().await;
+        match self.backend {
+            Backend::Here(streams) => streams.close_all().await,
+            Backend::Cell(cell) => cell.end().await,
         }
         why.map(drop)
     }
@@ -140,7 +142,7 @@ impl ServedSession {
 
     async fn cell_reply(&self) -> io::Result<Option<(Reply, Option<OwnedFd>)>> {
         match &self.backend {
-            Backend::Cell(cell) => cell.receive().await,
+            Backend::Cell(cell) => cell.connection.receive().await,
             Backend::Here(_) => std::future::pending().await,
         }
     }

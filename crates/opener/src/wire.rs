@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use nix::unistd::geteuid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
@@ -57,6 +58,8 @@ pub(crate) enum Reply {
     Permitted(Permitted),
     /// The session may not begin.
     Refused(Refusal),
+    /// The opener cannot read its configuration.
+    Misconfigured(String),
     Targets(Vec<TargetInfo>),
     Probed(Result<String, String>),
     /// A descriptor comes with this message.
@@ -183,6 +186,12 @@ impl Connection {
     }
 
     /// Sends a message, and a descriptor with it.
+    /// Whether root, or our own user, has connected.
+    pub(crate) fn is_administrator(&self) -> bool {
+        let own = geteuid().as_raw();
+        self.0.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+    }
+
     pub(crate) async fn send(
         &self,
         message: &impl Serialize,

@@ -1,5 +1,6 @@
 //! Settings of this program's unit, for commands that root runs outside of it.
 
+use std::ffi::CString;
 use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::anyhow;
-use nix::unistd::{Uid, User};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 use super::config::Loaded;
 use super::exit::{Exit, ExitError, OrExit};
@@ -20,6 +21,13 @@ pub fn text() -> Option<String> {
     shown.status.success().then(|| String::from_utf8_lossy(&shown.stdout).into_owned())
 }
 
+/// Whether the unit runs.
+pub fn is_active() -> bool {
+    let unit = format!("{}.service", program());
+    let asked = Command::new("systemctl").args(["--quiet", "is-active", &unit]).stdin(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
+}
+
 /// Whether the unit runs with this configuration.
 pub fn runs_with(file: &Path) -> bool {
     file == Path::new("/etc").join(program()).join("config.toml")
@@ -29,19 +37,21 @@ pub fn runs_with(file: &Path) -> bool {
 /// as ours.
 pub fn runs_as_root(file: &Path) -> bool {
     let unit = runs_with(file).then(text).flatten();
-    let is_root = |unit: String| matches!(user_in(&unit), None | Some("" | "0" | "root"));
+    let is_root = |unit: String| matches!(setting(&unit, "User"), None | Some("" | "0" | "root"));
     Uid::effective().is_root() && unit.is_none_or(is_root)
 }
 
-/// The user of a unit. The last setting counts.
-fn user_in(unit: &str) -> Option<&str> {
-    unit.lines().filter_map(|line| line.trim().strip_prefix("User=")).next_back().map(str::trim)
+/// The value of a setting in a unit's text. The last one counts.
+pub fn setting<'a>(unit: &'a str, key: &str) -> Option<&'a str> {
+    let value = |line: &'a str| line.trim().strip_prefix(key)?.strip_prefix('=');
+    unit.lines().filter_map(value).next_back().map(str::trim)
 }
 
-/// A file that root can read, and the service cannot.
+/// A file that root can read, and a service cannot.
 #[derive(Debug)]
 pub struct Unreadable {
     file: PathBuf,
+    user: String,
     group: String,
 }
 
@@ -54,7 +64,7 @@ impl Unreadable {
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "its user cannot read {}", self.file.display())
+        write!(f, "its user {} cannot read {}", self.user, self.file.display())
     }
 }
 
@@ -65,15 +75,28 @@ pub fn unreadable(file: &Path, loaded: &Loaded) -> Vec<Unreadable> {
         return vec![];
     }
     let text = text().unwrap_or_default();
-    let Some(user) = user_in(&text).and_then(|name| User::from_name(name).ok().flatten()) else {
-        return vec![];
-    };
-    let may_read = |file: &PathBuf| {
-        let may = |meta: Metadata| may_read(&meta, user.uid.as_raw(), user.gid.as_raw());
-        user.uid.is_root() || file.metadata().map_or(true, may)
-    };
-    let closed = files(file, loaded).into_iter().filter(|file| !may_read(file));
-    closed.map(|file| Unreadable { file, group: user.name.clone() }).collect()
+    match setting(&text, "User") {
+        Some(user) => unreadable_by(user, user, files(file, loaded)),
+        None => vec![],
+    }
+}
+
+/// Those of these files that a user cannot read; `group` is the one that they should have.
+pub fn unreadable_by(user: &str, group: &str, files: Vec<PathBuf>) -> Vec<Unreadable> {
+    let Ok(Some(found)) = User::from_name(user) else { return vec![] };
+    let groups = CString::new(user).ok().and_then(|name| getgrouplist(&name, found.gid).ok());
+    let groups = groups.unwrap_or_else(|| vec![found.gid]);
+    let may = |file: &PathBuf| file.metadata().map_or(true, |meta| may_read(&meta, found.uid, &groups));
+    let closed = files.into_iter().filter(|file| !found.uid.is_root() && !may(file));
+    closed.map(|file| Unreadable { file, user: user.to_owned(), group: group.to_owned() }).collect()
+}
+
+/// The groups of a user besides the one with the user's name.
+pub fn other_groups(user: &str) -> Vec<String> {
+    let Ok(Some(found)) = User::from_name(user) else { return vec![] };
+    let groups = CString::new(user).ok().and_then(|name| getgrouplist(&name, found.gid).ok());
+    let names = groups.into_iter().flatten().filter_map(|gid| Group::from_gid(gid).ok().flatten());
+    names.map(|group| group.name).filter(|name| name != user).collect()
 }
 
 /// Refuses a configuration that the service cannot read, because a reload of it would fail later.
@@ -89,17 +112,23 @@ pub fn check(file: &Path, loaded: &Loaded) -> Result<(), ExitError> {
 
 /// The files of the configuration, the public keys, and all other files that it names except credentials, which systemd
 /// reads.
-fn files(file: &Path, loaded: &Loaded) -> Vec<PathBuf> {
+pub fn files(file: &Path, loaded: &Loaded) -> Vec<PathBuf> {
+    let named = loaded.texts("_file").into_iter().map(PathBuf::from).filter(|path| path.is_absolute());
+    public_files(file, loaded).into_iter().chain(named).collect()
+}
+
+/// The files of the configuration and the public keys.
+pub fn public_files(file: &Path, loaded: &Loaded) -> Vec<PathBuf> {
     let dir = loaded.texts("issuers_dir").pop().map_or(file.with_file_name("issuers.d"), PathBuf::from);
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let keys = entries.filter(|path| path.extension().is_some_and(|end| end == "pub"));
-    let named = loaded.texts("_file").into_iter().map(PathBuf::from).filter(|path| path.is_absolute());
-    loaded.files().iter().cloned().chain(keys).chain(named).collect()
+    loaded.files().iter().cloned().chain(keys).collect()
 }
 
 /// Only by the mode, without access control lists.
-fn may_read(meta: &Metadata, user: u32, group: u32) -> bool {
-    let shift = match (meta.uid() == user, meta.gid() == group) {
+fn may_read(meta: &Metadata, user: Uid, groups: &[Gid]) -> bool {
+    let is_member = groups.contains(&Gid::from_raw(meta.gid()));
+    let shift = match (meta.uid() == user.as_raw(), is_member) {
         (true, _) => 6,
         (false, true) => 3,
         (false, false) => 0,
@@ -115,6 +144,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_last_setting_counts() {
+        let unit = "ExecStart=/usr/bin/a run --opener x\n[Service]\nExecStart=\n ExecStart=/usr/bin/a run\n";
+        assert_eq!(setting(unit, "ExecStart"), Some("/usr/bin/a run"));
+        assert_eq!(setting(unit, "User"), None);
+    }
+
+    #[test]
     fn a_file_is_read_by_its_owner_its_group_or_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
@@ -122,7 +158,8 @@ mod tests {
         let may = |mode: u32, is_owner: bool, is_group: bool| {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let meta = path.metadata().unwrap();
-            may_read(&meta, meta.uid() + u32::from(!is_owner), meta.gid() + u32::from(!is_group))
+            let user = Uid::from_raw(meta.uid() + u32::from(!is_owner));
+            may_read(&meta, user, &[Gid::from_raw(7), Gid::from_raw(meta.gid() + u32::from(!is_group))])
         };
         assert!(may(0o640, false, true) && may(0o600, true, true) && may(0o644, false, false));
         assert!(!may(0o640, false, false) && !may(0o600, false, true) && !may(0o044, true, true));

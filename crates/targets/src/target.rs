@@ -126,6 +126,14 @@ impl Target {
         matches!(&self.kind, Kind::Exec(exec) if exec.has_no_user())
     }
 
+    /// The user that the owner names for its program.
+    pub fn user(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Exec(exec) => exec.user(),
+            _ => None,
+        }
+    }
+
     /// Which process of the split agent opens it. Looks at no file.
     pub fn cell(&self) -> Cell {
         self.kind.cell()
@@ -363,7 +371,7 @@ mod tests {
             ("kind = 'qmp'\npath = '/run/a'\ndisplay = 'vnc'", Cell::Opener),
             ("kind = 'exec'\nargv = ['/bin/df']", Cell::Program),
             ("kind = 'exec'\nargv = ['/bin/df']\nuser = 'root'", Cell::Own),
-            ("kind = 'serial'\npath = '/dev/ttyS0'", Cell::Own),
+            ("kind = 'serial'\npath = '/dev/ttyS0'", Cell::Shared),
             ("kind = 'journal'\nunits = ['*']", Cell::Own),
             ("kind = 'libvirt'\ndomains = ['a']", Cell::Own),
             ("kind = 'lxc'\ncontainers = ['a']", Cell::Own),

@@ -19,8 +19,8 @@ show() {
   trap - ERR
   set +e
   exec >&9 2>&9
-  systemctl --no-pager --full -n 0 status stream-agent stream-relay stream-relay.socket
-  journalctl --no-pager --no-hostname -n 40 -u stream-agent -u stream-relay -u stream-relay.socket
+  systemctl --no-pager --full -n 0 status 'stream-agent*' stream-relay stream-relay.socket
+  journalctl --no-pager --no-hostname -n 60 -u 'stream-agent*' -u stream-relay -u stream-relay.socket
 }
 
 fail() {
@@ -186,7 +186,7 @@ END
 targets() { cat >/etc/stream-agent/targets.d/test.toml; }
 
 give_what_targets_need() {
-  stream-agent targets --systemd-dropin | install -D -m 644 /dev/stdin /etc/systemd/system/stream-agent.service.d/targets.conf
+  stream-agent targets --systemd-dropin >units.out 2>&1 || fail "$(cat units.out)"
   systemctl daemon-reload
 }
 

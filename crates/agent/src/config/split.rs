@@ -6,11 +6,21 @@ use service::config::{ConfigError, Loaded};
 
 use super::auth::Mode;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawSplit {
     /// For simple mode, in which nothing proves that a platform has asked.
     trust_network_half: bool,
+    /// Whether programs whose target does not say may use the network.
+    pub(super) network: bool,
+    /// Whether an opener is kept ready for the next session.
+    pub(super) spare: bool,
+}
+
+impl Default for RawSplit {
+    fn default() -> RawSplit {
+        RawSplit { trust_network_half: false, network: false, spare: true }
+    }
 }
 
 impl RawSplit {

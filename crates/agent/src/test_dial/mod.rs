@@ -7,6 +7,8 @@ use service::exit::Exit;
 use websocket::dial::Dialer;
 
 use super::config::{self, Auth, Settings};
+use super::installed::{Installed, OPENER};
+use opener::{NO_SUCH_TARGET, Opener};
 use targets::Target;
 
 mod bus;
@@ -70,12 +72,66 @@ pub async fn run(file: &Path, only: Option<&str>, on_step: impl FnMut(&Step) + '
         }
     }
     bus::test(&mut report, &settings).await;
-    targets(&mut report, &settings.targets, only).await;
-    unit::test(&mut report, file, &loaded, &settings.targets);
+    let installed = Installed::with(file);
+    let opener = opener(&mut report, installed.as_ref());
+    let allowed = match installed.as_ref().is_some_and(Installed::is_split) {
+        false => settings.targets,
+        true => match config::load_opener(file) {
+            Ok(opener) => opener.targets,
+            Err(error) => {
+                let place = error.line.map(|line| format!(", line {line}")).unwrap_or_default();
+                let remedy = format!("correct {}{place}, then try again", error.file.display());
+                report.fail(
+                    "opener",
+                    Some(OPENER),
+                    Exit::Config,
+                    error.to_string(),
+                    error.remedy.as_deref().unwrap_or(&remedy),
+                );
+                return report;
+            }
+        },
+    };
+    targets(&mut report, &allowed, only, opener.as_ref()).await;
+    unit::test(&mut report, installed.as_ref(), file, &loaded, &allowed);
     report
 }
 
-async fn targets(report: &mut Report, targets: &[Target], only: Option<&str>) {
+/// The opener of the installed service, if it can be asked.
+fn opener(report: &mut Report, installed: Option<&Installed>) -> Option<Opener> {
+    if !installed?.is_split() {
+        report.skip(
+            "opener",
+            None,
+            "the service is unsplit: the process that faces the network opens the targets",
+        );
+        return None;
+    }
+    if Path::new(OPENER).exists() {
+        report.pass("opener", Some(OPENER), "it is there, and is asked for the targets below".into());
+        return Some(Opener::elsewhere(OPENER.into()));
+    }
+    match service::unit::is_active() {
+        true => {
+            let why = "its socket is not there, so no target can be opened".into();
+            report.fail(
+                "opener",
+                Some(OPENER),
+                Exit::Unavailable,
+                why,
+                "`systemctl restart stream-agent`, which starts stream-agent-open.socket",
+            );
+        }
+        false => report.skip(
+            "opener",
+            Some(OPENER),
+            "the service does not run, so this command opens the targets itself",
+        ),
+    }
+    None
+}
+
+async fn targets(report: &mut Report, targets: &[Target], only: Option<&str>, opener: Option<&Opener>) {
     let mut chosen = targets.iter().filter(|target| only.is_none_or(|only| only == target.name)).peekable();
     if chosen.peek().is_none() {
         match only {
@@ -90,15 +146,27 @@ async fn targets(report: &mut Report, targets: &[Target], only: Option<&str>) {
         }
     }
     for target in chosen {
-        match target.probe().await {
+        let probed = match opener {
+            Some(opener) => opener.probe(&target.name).await,
+            None => target.probe().await.map_err(|error| error.message),
+        };
+        match probed {
             Ok(found) => {
                 report.pass("target", Some(&target.name), format!("{}: {found}", target.kind_name()))
             }
-            Err(error) => report.fail(
+            // It is in the files, so the service has not read them since.
+            Err(why) if opener.is_some() && why == NO_SUCH_TARGET => report.fail(
                 "target",
                 Some(&target.name),
                 Exit::Unavailable,
-                error.message,
+                "the running service does not know it yet".into(),
+                "`systemctl reload stream-agent`",
+            ),
+            Err(why) => report.fail(
+                "target",
+                Some(&target.name),
+                Exit::Unavailable,
+                why,
                 "check that it runs and that this user may open it, or remove it from the configuration",
             ),
         }

@@ -1,4 +1,4 @@
-//! Tests whether the installed unit has what the targets need: this test runs as root, and the service does not.
+//! Tests whether the installed units have what the targets need: this test runs as root, and they do not.
 
 use std::path::Path;
 
@@ -6,37 +6,42 @@ use service::config::Loaded;
 use service::exit::Exit;
 use service::unit;
 use targets::Target;
-use targets::sandbox::DropIn;
 
 use super::report::Report;
+use crate::installed::Installed;
 
 const STEP: &str = "service";
 
 const UNIT: &str = "stream-agent.service";
 
-const REMEDY: &str = "`stream-agent targets --systemd-dropin | install -D -m 644 /dev/stdin \
-                      /etc/systemd/system/stream-agent.service.d/targets.conf && systemctl daemon-reload && \
-                      systemctl restart stream-agent`";
-
-/// Compares the unit and its drop-ins with what the targets need, and checks that its user can read the configuration
-/// and the files that it names.
-pub(super) fn test(report: &mut Report, file: &Path, loaded: &Loaded, targets: &[Target]) {
-    let Some(text) = unit::text() else {
-        return report.skip(STEP, Some(UNIT), "no unit is installed here: the packages bring it, and without it `stream-agent run` does the same");
+/// Compares the units and their drop-ins with what the targets need, and checks that their users can read the
+/// configuration and the files that it names.
+pub(super) fn test(
+    report: &mut Report,
+    installed: Option<&Installed>,
+    file: &Path,
+    loaded: &Loaded,
+    targets: &[Target],
+) {
+    let Some(installed) = installed else {
+        let why = match unit::runs_with(file) {
+            true => {
+                "no unit is installed here: the packages bring it, and without it `stream-agent run` does the same"
+            }
+            false => {
+                "the service runs with /etc/stream-agent/config.toml: test that with `stream-agent test-dial`"
+            }
+        };
+        return report.skip(STEP, Some(UNIT), why);
     };
-    if !unit::runs_with(file) {
-        let own =
-            "the service runs with /etc/stream-agent/config.toml: test that with `stream-agent test-dial`";
-        return report.skip(STEP, Some(UNIT), own);
-    }
-    for closed in unit::unreadable(file, loaded) {
+    for closed in installed.unreadable(file, loaded) {
         report.fail(STEP, Some(UNIT), Exit::NoPerm, closed.to_string(), &closed.remedy());
     }
-    let wants = DropIn::new(targets);
-    match wants.missing_in(&text).as_slice() {
-        [] => report.pass(STEP, Some(UNIT), "it has what the targets need".into()),
-        missing => {
-            report.fail(STEP, Some(UNIT), Exit::NoPerm, format!("it lacks {}", missing.join(", ")), REMEDY);
-        }
+    let lacks = installed.lacks(targets);
+    for lack in &lacks {
+        report.fail(STEP, Some(UNIT), Exit::NoPerm, lack.what.clone(), &lack.remedy);
+    }
+    if lacks.is_empty() {
+        report.pass(STEP, Some(UNIT), "it has what the targets need".into());
     }
 }

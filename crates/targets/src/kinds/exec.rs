@@ -18,13 +18,10 @@ use crate::support::opened::OpenError;
 use crate::support::params::{ParamError, Params, RawRule, Rule};
 use crate::support::program::Program;
 use crate::support::value::{TargetConfigError, absolute, absolute_file, without_nul};
-use crate::support::wants::{ANOTHER_USER, SERVICE_USER, Wants};
+use crate::support::wants::Wants;
 use protocol::mode::Mode;
 use protocol::profile::Profile;
 use template::Template;
-
-/// What the owner accepts with `user`, for the drop-in.
-const AS_ROOT: &str = "a service that starts programs as other users runs as root; exec targets without `user` are refused then";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +33,8 @@ pub(crate) struct Raw {
     env: BTreeMap<String, String>,
     cwd: Option<PathBuf>,
     user: Option<String>,
+    #[serde(default)]
+    network: bool,
     #[serde(default, with = "humantime_serde")]
     timeout: Option<Duration>,
     #[serde(default)]
@@ -48,12 +47,19 @@ pub(crate) struct Exec {
     program: Program,
     arguments: Vec<Template>,
     rules: BTreeMap<String, Rule>,
+    /// Whether it may use the network, as far as the agent can keep it away.
+    network: bool,
 }
 
 impl Exec {
     /// Whether it runs as the agent's own user, because the owner names none.
     pub(crate) fn has_no_user(&self) -> bool {
         self.program.user.is_none()
+    }
+
+    /// The user that the owner names.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.program.user.as_deref()
     }
 }
 
@@ -88,7 +94,7 @@ impl Settings for Exec {
             has_home: true,
             ..Program::new(path, vec![], raw.pty)
         };
-        Ok(Exec { program, arguments, rules })
+        Ok(Exec { program, arguments, rules, network: raw.network })
     }
 
     fn modes(&self) -> &'static [Mode] {
@@ -113,7 +119,7 @@ impl Settings for Exec {
     }
 
     fn cell(&self) -> Cell {
-        match self.has_no_user() {
+        match self.has_no_user() && !self.network {
             true => Cell::Program,
             false => Cell::Own,
         }
@@ -121,9 +127,9 @@ impl Settings for Exec {
 
     fn wants(&self) -> Vec<Wants> {
         let program = Wants::Path(self.program.path.clone(), Need::Run);
-        let user = self.program.user.as_ref().filter(|name| *name != SERVICE_USER).map(|_| ANOTHER_USER);
-        let remark = user.as_ref().map(|_| Wants::Remark(AS_ROOT.into()));
-        [Some(program), user, remark].into_iter().flatten().collect()
+        let user = self.program.user.clone().map(Wants::User);
+        let network = self.network.then_some(Wants::Network);
+        [Some(program), user, network].into_iter().flatten().collect()
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

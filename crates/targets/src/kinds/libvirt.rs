@@ -94,9 +94,7 @@ impl Settings for Libvirt {
     }
 
     fn wants(&self) -> Vec<Wants> {
-        let group =
-            "usermod -aG libvirt stream-agent (libvirt asks polkit, which does not see SupplementaryGroups=)";
-        vec![Wants::Remark(group.into())]
+        vec![Wants::Member("libvirt", "libvirt asks polkit, which")]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

@@ -104,7 +104,7 @@ impl Settings for Lxc {
     fn wants(&self) -> Vec<Wants> {
         let why = "lxc-console and lxc-attach need root and most of what the unit takes away, so a unit for them is no sandbox.\n\
                    Let LXC write its console to a file (lxc.console.logfile), or let the container run a getty on a socket.";
-        vec![Wants::Remark(why.into())]
+        vec![Wants::Root(why)]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

@@ -106,17 +106,10 @@ impl Settings for Machine {
     }
 
     fn wants(&self) -> Vec<Wants> {
-        let action = match self.action {
-            Action::Login => "login",
-            Action::Shell => "shell",
-        };
-        vec![Wants::Remark(format!(
-            "a rule of polkit, in /etc/polkit-1/rules.d/50-stream-agent.rules:\n\
-             polkit.addRule(function(action, subject) {{\n  \
-               if (action.id == \"org.freedesktop.machine1.{action}\" && subject.user == \"stream-agent\")\n    \
-                 return polkit.Result.YES;\n\
-             }});"
-        ))]
+        vec![Wants::Polkit(match self.action {
+            Action::Login => "org.freedesktop.machine1.login",
+            Action::Shell => "org.freedesktop.machine1.shell",
+        })]
     }
 
     async fn probe(&self) -> Result<String, OpenError> {

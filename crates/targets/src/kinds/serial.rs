@@ -5,7 +5,7 @@ mod line;
 mod readers;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use nix::libc::dev_t;
@@ -41,6 +41,12 @@ pub(crate) struct Serial {
 #[derive(Default)]
 struct OpenLines(Mutex<BTreeMap<dev_t, Weak<SharedLine>>>);
 
+impl Serial {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl Settings for Serial {
     const NAME: &'static str = "serial";
     /// One client types and the others watch.
@@ -70,7 +76,7 @@ impl Settings for Serial {
 
     fn cell(&self) -> Cell {
         // A device, and one process for all sessions of the line.
-        Cell::Own
+        Cell::Shared
     }
 
     fn wants(&self) -> Vec<Wants> {

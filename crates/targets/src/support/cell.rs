@@ -10,4 +10,6 @@ pub enum Cell {
     Program,
     /// A unit for this target, because it needs a user, a group or a device.
     Own,
+    /// The same, and all sessions share one process, because they share what it has open.
+    Shared,
 }

@@ -1,11 +1,14 @@
-//! What a target needs from the service's sandbox.
+//! What a target needs from the sandbox of the unit that opens it.
 
 use std::path::PathBuf;
 
 use super::access::Need;
 
-/// The user of the shipped unit.
+/// The user of the agent's unit.
 pub(crate) const SERVICE_USER: &str = "stream-agent";
+
+/// The user of the split agent's opener.
+pub(crate) const OPENER_USER: &str = "stream-opener";
 
 /// One thing that a target needs from the unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,18 +18,16 @@ pub(crate) enum Wants {
     /// Access to a device, for reading and writing.
     Device(PathBuf),
     Group(&'static str),
+    /// Membership in a group in the user database, because somebody else looks it up: `usermod`, and who looks.
+    Member(&'static str, &'static str),
+    /// A rule of polkit for this action.
+    Polkit(&'static str),
     /// A view of other users' processes in /proc.
     OtherProcesses,
-    /// Fixed settings of the unit.
-    Settings(&'static [&'static str]),
-    /// A text about something that no unit can provide.
-    Remark(String),
+    /// The network, and what listens on this host.
+    Network,
+    /// A program that runs as this user.
+    User(String),
+    /// Root, and most of what the unit takes away; the reason.
+    Root(&'static str),
 }
-
-/// For programs that run as another user: root, with the necessary capabilities only.
-pub(crate) const ANOTHER_USER: Wants = Wants::Settings(&[
-    "User=root",
-    "CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL",
-    "PrivateUsers=no",
-    "SystemCallFilter=@setuid @chown",
-]);

@@ -15,8 +15,7 @@ pub(super) fn variables(name: Option<&str>) -> Vec<(&'static str, OsString)> {
         Some(name) => User::from_name(name),
         None => User::from_uid(Uid::effective()),
     };
-    // If the lookup fails, a program that does not need the variables can still run.
-    let Ok(Some(user)) = found else { return vec![] };
+    let Ok(Some(user)) = found else { return name.map_or_else(of_this_process, |_| vec![]) };
     // An empty field is /bin/sh (passwd(5)).
     let shell = match user.shell.as_os_str().is_empty() {
         true => "/bin/sh".into(),
@@ -24,6 +23,13 @@ pub(super) fn variables(name: Option<&str>) -> Vec<(&'static str, OsString)> {
     };
     let name = OsString::from(user.name);
     vec![("HOME", user.dir.into_os_string()), ("USER", name.clone()), ("LOGNAME", name), ("SHELL", shell)]
+}
+
+/// For a user that exists as long as its unit, and that programs cannot look up. systemd tells us its name. Its one folder
+/// that can be written is /tmp.
+fn of_this_process() -> Vec<(&'static str, OsString)> {
+    let Some(name) = std::env::var_os("USER") else { return vec![] };
+    vec![("HOME", "/tmp".into()), ("USER", name.clone()), ("LOGNAME", name), ("SHELL", "/bin/sh".into())]
 }
 
 /// A user with all groups. Looked up before the fork, because nothing can be looked up between fork and exec.

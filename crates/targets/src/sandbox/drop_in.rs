@@ -1,120 +1,51 @@
-//! Computes what targets need beyond the sandbox of the shipped unit, as a drop-in for systemd. Reads files and their
-//! owners on this host, and changes nothing.
+//! The drop-in for the service of the unsplit agent.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
 use std::fmt::Write;
-use std::path::Path;
 
-use nix::unistd::{Group, User, getgrouplist};
-
-use super::support::wants::{SERVICE_USER, Wants};
-use super::target::Target;
-use crate::support::access::{Need, allowing_groups};
-use crate::support::paths::resolve;
+use super::needs::{MADE_BY, Needs, Process, names};
+use crate::target::Target;
 
 /// The settings that the shipped unit lacks. `Display` writes the drop-in, which is valid and has only comments if
 /// nothing is needed.
-#[derive(Debug, Default)]
-pub struct DropIn {
-    /// Lines of the drop-in, each with the targets that need it.
-    settings: BTreeMap<String, BTreeSet<String>>,
-    remarks: BTreeMap<String, BTreeSet<String>>,
-}
+#[derive(Debug)]
+pub struct DropIn(Needs);
 
 impl DropIn {
     /// Computes the needs of these targets on this host.
     pub fn new(targets: &[Target]) -> DropIn {
-        let mut drop_in = DropIn::default();
-        for target in targets {
-            for wants in target.kind.wants() {
-                drop_in.add(&target.name, wants);
-            }
-        }
-        drop_in
+        DropIn(Needs::of(targets, Process::Agent))
     }
 
     /// Whether it makes the service run as root.
     pub fn gives_root(&self) -> bool {
-        self.settings.contains_key("User=root")
+        self.0.settings.contains_key("User=root")
     }
 
     /// The settings that a unit lacks; `unit` is the output of `systemctl cat`.
     pub fn missing_in<'a>(&'a self, unit: &str) -> Vec<&'a str> {
-        self.settings.keys().map(String::as_str).filter(|setting| !gives(unit, setting)).collect()
-    }
-
-    fn add(&mut self, target: &str, wants: Wants) {
-        match wants {
-            Wants::Settings(lines) => lines.iter().for_each(|line| self.set(target, *line)),
-            Wants::Group(group) => self.group(target, group),
-            Wants::OtherProcesses => self.set(target, "ProtectProc=default"),
-            Wants::Remark(text) => self.remark(target, text),
-            Wants::Path(path, need) => self.path(target, &path, need),
-            Wants::Device(path) => {
-                // Terminals are in every unit's /dev. A link outside of /dev may be changed to any device.
-                let real = resolve(&path).map_or_else(|_| path.clone(), |found| found.path().to_owned());
-                if !real.starts_with("/dev/pts") && path.starts_with("/dev") {
-                    self.set(target, "PrivateDevices=no");
-                    self.set(target, format!("DeviceAllow={} rw", path.display()));
-                }
-                self.path(target, &path, Need::ReadWrite);
-            }
-        }
-    }
-
-    fn path(&mut self, target: &str, path: &Path, need: Need) {
-        if ["/home", "/root", "/run/user"].iter().any(|home| path.starts_with(home)) {
-            self.set(target, "ProtectHome=read-only");
-        }
-        if ["/tmp", "/var/tmp"].iter().any(|temporary| path.starts_with(temporary)) {
-            self.set(target, "PrivateTmp=no");
-        }
-        match allowing_groups(path, need) {
-            Ok(groups) => {
-                groups.iter().for_each(|group| self.group(target, group));
-            }
-            Err(why) => self.remark(target, why),
-        }
-    }
-
-    fn group(&mut self, target: &str, group: &str) {
-        if !is_member(group) {
-            self.set(target, format!("SupplementaryGroups={group}"));
-        }
-    }
-
-    fn set(&mut self, target: &str, line: impl Into<String>) {
-        let line = line.into();
-        if line.contains(char::is_control) {
-            return self.remark(target, format!("a name with control characters: {line}"));
-        }
-        self.settings.entry(line).or_default().insert(target.to_owned());
-    }
-
-    fn remark(&mut self, target: &str, text: String) {
-        self.remarks.entry(text).or_default().insert(target.to_owned());
+        self.0.settings.keys().map(String::as_str).filter(|setting| !gives(unit, setting)).collect()
     }
 }
 
 impl std::fmt::Display for DropIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("# What this host's targets need beyond the shipped unit. Made by `stream-agent targets --systemd-dropin`:\n")?;
-        f.write_str("# make it again when targets have changed, then: systemctl daemon-reload && systemctl restart stream-agent\n")?;
-        if self.settings.is_empty() && self.remarks.is_empty() {
+        let Needs { settings, remarks, .. } = &self.0;
+        writeln!(f, "{MADE_BY}: what this host's targets need beyond the shipped unit.")?;
+        f.write_str("# Make it again when targets have changed, then: systemctl daemon-reload && systemctl restart stream-agent\n")?;
+        if settings.is_empty() && remarks.is_empty() {
             f.write_str("# Nothing.\n")?;
         }
-        for (text, targets) in &self.remarks {
+        for (text, targets) in remarks {
             f.write_char('\n')?;
             writeln!(f, "# {}, which no drop-in gives:", names(targets))?;
             // A file name may contain what ends a line for systemd, and root installs this file.
             text.split(char::is_control).try_for_each(|line| writeln!(f, "#   {line}"))?;
         }
-        if !self.settings.is_empty() {
+        if !settings.is_empty() {
             f.write_str("\n[Service]\n")?;
         }
         let mut before = None;
-        for (line, targets) in &self.settings {
+        for (line, targets) in settings {
             if before != Some(targets) {
                 writeln!(f, "# {}", names(targets))?;
             }
@@ -153,18 +84,6 @@ fn plain(word: &str) -> &str {
         "true" | "on" | "1" => "yes",
         word => word,
     }
-}
-
-/// Whether the service's user is already a member of this group.
-fn is_member(group: &str) -> bool {
-    let Ok(Some(user)) = User::from_name(SERVICE_USER) else { return false };
-    let groups = CString::new(SERVICE_USER).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
-    let names = groups.into_iter().flatten().filter_map(|gid| Group::from_gid(gid).ok().flatten());
-    names.into_iter().any(|found| found.name == group)
-}
-
-fn names(targets: &BTreeSet<String>) -> String {
-    targets.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
