@@ -1,7 +1,7 @@
 """Local programs of `stream-relay open --listen`, where each connection is a session of its own.
 
-cost.py opens SOCKET COUNT      opens one after the other, says a line, and prints the milliseconds until the first byte
-cost.py reads SOCKET COUNT      the same, for a target that speaks first
+cost.py opens SOCKET COUNT PAUSE  opens one after the other, says a line, and prints the milliseconds until the first byte
+cost.py reads SOCKET COUNT PAUSE  the same, for a target that speaks first
 cost.py crowd SOCKET COUNT [AT_ONCE]  opens COUNT, says a line in each, prints `open`, and closes all at the end of its input
 cost.py table FILE...         percentiles of files with milliseconds, named TARGET.AGENT
 """
