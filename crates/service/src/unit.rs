@@ -76,16 +76,36 @@ pub fn unreadable(file: &Path, loaded: &Loaded) -> Vec<Unreadable> {
     }
     let text = text().unwrap_or_default();
     match setting(&text, "User") {
-        Some(user) => unreadable_by(user, user, files(file, loaded)),
+        Some(user) => unreadable_with(user, user, &list(&text, "SupplementaryGroups"), files(file, loaded)),
         None => vec![],
     }
 }
 
+/// The words of a setting that may occur several times. An empty value clears those before it.
+fn list<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+    let mut words = vec![];
+    for line in unit.lines() {
+        match line.trim().strip_prefix(key).and_then(|rest| rest.strip_prefix('=')).map(str::trim) {
+            None => {}
+            Some("") => words.clear(),
+            Some(value) => words.extend(value.split_whitespace()),
+        }
+    }
+    words
+}
+
 /// Those of these files that a user cannot read; `group` is the one that they should have.
 pub fn unreadable_by(user: &str, group: &str, files: Vec<PathBuf>) -> Vec<Unreadable> {
+    unreadable_with(user, group, &[], files)
+}
+
+/// The same for a user who has more groups than in the user database.
+fn unreadable_with(user: &str, group: &str, more: &[&str], files: Vec<PathBuf>) -> Vec<Unreadable> {
     let Ok(Some(found)) = User::from_name(user) else { return vec![] };
     let groups = CString::new(user).ok().and_then(|name| getgrouplist(&name, found.gid).ok());
-    let groups = groups.unwrap_or_else(|| vec![found.gid]);
+    let mut groups = groups.unwrap_or_else(|| vec![found.gid]);
+    groups
+        .extend(more.iter().filter_map(|name| Group::from_name(name).ok().flatten()).map(|group| group.gid));
     let may = |file: &PathBuf| file.metadata().map_or(true, |meta| may_read(&meta, found.uid, &groups));
     let closed = files.into_iter().filter(|file| !found.uid.is_root() && !may(file));
     closed.map(|file| Unreadable { file, user: user.to_owned(), group: group.to_owned() }).collect()
@@ -148,6 +168,8 @@ mod tests {
         let unit = "ExecStart=/usr/bin/a run --opener x\n[Service]\nExecStart=\n ExecStart=/usr/bin/a run\n";
         assert_eq!(setting(unit, "ExecStart"), Some("/usr/bin/a run"));
         assert_eq!(setting(unit, "User"), None);
+        assert_eq!(list("A=a b\nA=c\nAB=d", "A"), ["a", "b", "c"]);
+        assert_eq!(list("A=a b\nA=\nA=c", "A"), ["c"]);
     }
 
     #[test]
