@@ -178,6 +178,7 @@ fn socket(target: &Target, sharing: Option<&Target>) -> String {
          Description=Socket of the stream-agent target {name}\n\
          PartOf=stream-agent.service\n\
          StopWhenUnneeded=yes\n\
+         StartLimitIntervalSec=0\n\
          Before=stream-agent.service\n\
          \n\
          [Socket]\n\
