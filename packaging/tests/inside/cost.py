@@ -26,7 +26,7 @@ def opened(path, says):
     return stream, (time.perf_counter() - begun) * 1000
 
 
-def one_by_one(path, count, says):
+def one_by_one(path, count, pause, says):
     for _ in range(count):
         stream, took = opened(path, says)
         stream.close()
