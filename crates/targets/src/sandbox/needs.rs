@@ -200,7 +200,7 @@ impl Needs {
 }
 
 /// Whether a user is a member of this group.
-fn is_member(user: &str, group: &str) -> bool {
+pub(super) fn is_member(user: &str, group: &str) -> bool {
     let Ok(Some(found)) = User::from_name(user) else { return false };
     let groups = CString::new(user).ok().and_then(|name| getgrouplist(&name, found.gid).ok());
     let names = groups.into_iter().flatten().filter_map(|gid| Group::from_gid(gid).ok().flatten());

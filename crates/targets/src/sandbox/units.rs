@@ -8,9 +8,10 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::needs::{MADE_BY, Needs, Process, names};
+use super::needs::{MADE_BY, Needs, Process, is_member, names};
 use crate::kinds::Kind;
 use crate::support::cell::Cell;
+use crate::support::wants::OPENER_USER;
 use crate::target::Target;
 
 /// The unit that the others are derived from.
@@ -54,7 +55,7 @@ impl Units {
         let mut files = BTreeMap::new();
         for target in targets {
             let needs = Needs::of(std::slice::from_ref(target), Process::Cell);
-            if needs.settings.is_empty() && matches!(target.cell(), Cell::Opener | Cell::Program) {
+            if !needs_unit(target, &needs) {
                 continue;
             }
             let unit = format!("{PREFIX}{}", target.name);
@@ -141,6 +142,19 @@ impl Units {
         }
         stale.sort();
         stale
+    }
+}
+
+/// Whether neither the opener nor the unit of programs can open it.
+fn needs_unit(target: &Target, needs: &Needs) -> bool {
+    // The owner may have made the opener a member of groups, for all targets.
+    let has_group = |line: &str| {
+        line.strip_prefix("SupplementaryGroups=").is_some_and(|group| is_member(OPENER_USER, group))
+    };
+    match target.cell() {
+        Cell::Opener => !needs.settings.keys().all(|line| has_group(line)),
+        Cell::Program => !needs.settings.is_empty(),
+        Cell::Own | Cell::Shared => true,
     }
 }
 
