@@ -143,7 +143,12 @@ async fn an_agent_that_waits_for_nats_says_so_and_holds_up_a_boot_for_seconds_on
     let agent = manager.start(world.agent_command(), world.path("agent.log"), Duration::from_secs(10));
     let server = format!("{}:4222", world.ip);
     let status = manager.receives("STATUS=").await;
-    assert_eq!(status, format!("STATUS=not ready: connecting to NATS at {server}; 0 streams"));
+    assert_eq!(
+        status,
+        format!(
+            "STATUS=not ready: connecting to NATS at {server}; 0 streams; unsplit: this process opens the targets"
+        )
+    );
     manager.hears_within(Duration::from_secs(60), "READY=1").await;
     let said = manager
         .received

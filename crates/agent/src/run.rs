@@ -61,8 +61,7 @@ pub async fn run(file: &Path, settings: Settings, opener: Option<PathBuf>) -> Re
     }
     announce(&settings, listed.ok().map(|()| opener.targets().len()));
     let drain = settings.drain_timeout;
-    let status = Status::default();
-    status.shape(shape(&settings, &opener));
+    let status = Status::new(shape(&settings, &opener));
     let (agent, records) = Agent::new(settings, opener, lifecycle.stopping(), lifecycle.tasks().clone())
         .or_exit(Exit::Config)?;
     let bus = Bus::connect(&agent, status.clone()).await.or_exit(Exit::Config)?;

@@ -24,6 +24,11 @@ struct Parts {
 }
 
 impl Status {
+    /// `shape`: how targets are opened, if not as the packages do.
+    pub fn new(shape: Option<&'static str>) -> Status {
+        Status(Arc::new(Mutex::new(Parts { shape, ..Parts::default() })))
+    }
+
     /// Ends the start, at the first call: commands arrive, or have been waited for long enough.
     pub fn ready(&self) {
         if !std::mem::replace(&mut self.lock().is_ready, true) {
@@ -86,11 +91,6 @@ impl Status {
         self.set(|parts| parts.streams = streams);
     }
 
-    /// How targets are opened, if not as the packages do.
-    pub fn shape(&self, shape: Option<&'static str>) {
-        self.set(|parts| parts.shape = shape);
-    }
-
     pub fn line(&self) -> String {
         let parts = self.lock();
         let wrong = [&parts.unhealthy, &parts.doubled, &parts.trouble, &parts.reload];
@@ -134,12 +134,10 @@ mod tests {
         assert_eq!(status.line(), "another agent; reload failed; NATS connected; 2 streams");
         status.unhealthy(Some("stuck"));
         assert!(status.line().starts_with("unhealthy: stuck; another agent; "));
-        status.shape(Some("unsplit"));
-        assert!(status.line().ends_with("; 2 streams; unsplit"));
-        status.shape(None);
         status.unhealthy(None);
         status.doubled(None);
         status.reloaded(None);
         assert_eq!(status.line(), "NATS connected; 2 streams");
+        assert!(Status::new(Some("unsplit")).line().ends_with("; 0 streams; unsplit"));
     }
 }
