@@ -18,6 +18,7 @@ use websocket::proxy::Proxy;
 
 use super::inboxes::Inboxes;
 use targets::Target;
+use targets::sandbox::{OPENER_USER, SERVICE_USER};
 
 use auth::RawAuth;
 use limits::RawLimits;
@@ -122,7 +123,7 @@ pub fn load_opener(file: &Path) -> Result<opener::Settings, ConfigError> {
     // Programs of the agent's own user have a user for each session.
     for program in raw.target.as_mut().and_then(toml::Value::as_table_mut).into_iter().flatten() {
         if let Some(program) = program.1.as_table_mut()
-            && program.get("user").and_then(toml::Value::as_str) == Some("stream-agent")
+            && program.get("user").and_then(toml::Value::as_str) == Some(SERVICE_USER)
         {
             program.remove("user");
         }
@@ -142,7 +143,7 @@ pub fn load_opener(file: &Path) -> Result<opener::Settings, ConfigError> {
 
 /// Refuses programs as the opener's user: such a program could do what the opener may.
 fn check_users(targets: &[Target], loaded: &Loaded) -> Result<(), ConfigError> {
-    match targets.iter().find(|target| target.user() == Some("stream-opener")) {
+    match targets.iter().find(|target| target.user() == Some(OPENER_USER)) {
         None => Ok(()),
         Some(target) => {
             let why =

@@ -7,7 +7,7 @@ use nix::unistd::Uid;
 use service::config::Loaded;
 use service::unit::{self, Unreadable};
 use targets::Target;
-use targets::sandbox::{DropIn, Units};
+use targets::sandbox::{DropIn, OPENER_USER, SERVICE_USER, Units};
 
 /// Where the network half asks.
 pub const OPENER: &str = "/run/stream-agent/open";
@@ -17,10 +17,6 @@ pub const UNITS: &str = "/etc/systemd/system";
 
 /// Where the owner puts the rule that is printed.
 const POLKIT_RULE: &str = "/etc/polkit-1/rules.d/50-stream-agent.rules";
-
-/// The users of the halves. The opener is in the group of the network half, because both read the configuration.
-const NETWORK_HALF: &str = "stream-agent";
-const OPENER_USER: &str = "stream-opener";
 
 /// Settings of the service that only an unsplit agent should have.
 const ONLY_UNSPLIT: [&str; 3] = ["SupplementaryGroups", "DeviceAllow", "CapabilityBoundingSet"];
@@ -100,11 +96,12 @@ impl Installed {
                     .into_iter()
                     .filter(|path| !path.starts_with(&owners))
                     .collect();
-                let network_half = unit::unreadable_by(NETWORK_HALF, NETWORK_HALF, shared);
+                // The opener is in the group of the network half, because both read the configuration.
+                let network_half = unit::unreadable_by(SERVICE_USER, SERVICE_USER, shared);
                 let opener = unit::unreadable_by(OPENER_USER, OPENER_USER, targets);
                 // If the network half cannot read one either, that is said already.
                 let rest = if network_half.is_empty() {
-                    unit::unreadable_by(OPENER_USER, NETWORK_HALF, public)
+                    unit::unreadable_by(OPENER_USER, SERVICE_USER, public)
                 } else {
                     vec![]
                 };
@@ -121,7 +118,7 @@ fn too_much(text: &str) -> Option<Lack> {
         Some(format!("{key}={value}"))
     });
     let user =
-        unit::setting(text, "User").filter(|user| *user != NETWORK_HALF).map(|user| format!("User={user}"));
+        unit::setting(text, "User").filter(|user| *user != SERVICE_USER).map(|user| format!("User={user}"));
     let given: Vec<String> = given.chain(user).collect();
     (!given.is_empty()).then(|| Lack {
         what: format!("the process that faces the network has {}, and opens no target", given.join(", ")),
@@ -133,15 +130,15 @@ fn too_much(text: &str) -> Option<Lack> {
 
 /// Groups that the user of the network half was made a member of, for targets of an unsplit agent.
 fn groups() -> Option<Lack> {
-    let others = unit::other_groups(NETWORK_HALF);
+    let others = unit::other_groups(SERVICE_USER);
     (!others.is_empty()).then(|| Lack {
         what: format!(
             "the process that faces the network is in the groups {}, and opens no target",
             others.join(", ")
         ),
         remedy: format!(
-            "`gpasswd -d {NETWORK_HALF} {}`",
-            others.join(&format!(" && gpasswd -d {NETWORK_HALF} "))
+            "`gpasswd -d {SERVICE_USER} {}`",
+            others.join(&format!(" && gpasswd -d {SERVICE_USER} "))
         ),
     })
 }
@@ -149,10 +146,10 @@ fn groups() -> Option<Lack> {
 /// The rule of polkit that `targets --systemd-dropin` prints, as an unsplit agent needed it.
 fn rule() -> Option<Lack> {
     let text = std::fs::read_to_string(POLKIT_RULE).ok()?;
-    text.contains(&format!("subject.user == \"{NETWORK_HALF}\"")).then(|| Lack {
+    text.contains(&format!("subject.user == \"{SERVICE_USER}\"")).then(|| Lack {
         what: format!(
             "{POLKIT_RULE} gives rights to the process that faces the network, which opens no target"
         ),
-        remedy: format!("write \"{OPENER_USER}\" instead of \"{NETWORK_HALF}\" there"),
+        remedy: format!("write \"{OPENER_USER}\" instead of \"{SERVICE_USER}\" there"),
     })
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use protocol::end::End;
 use protocol::mode::Mode;
-use targets::{self, OpenError, Target};
+use targets::{Cell, OpenError, Target};
 
 use super::allowlist::NO_SUCH_TARGET;
 use super::lifeline::Lifeline;
@@ -25,9 +25,9 @@ pub(crate) fn of_target(target: &Target, runtime: &Path) -> Option<PathBuf> {
     let own = runtime.join("targets").join(&target.name);
     match target.cell() {
         _ if is_there(&own) => Some(own),
-        targets::Cell::Own | targets::Cell::Shared => Some(own),
-        targets::Cell::Program => Some(of_programs(runtime)),
-        targets::Cell::Opener => None,
+        Cell::Own | Cell::Shared => Some(own),
+        Cell::Program => Some(of_programs(runtime)),
+        Cell::Opener => None,
     }
 }
 
@@ -41,12 +41,12 @@ fn is_there(socket: &Path) -> bool {
 }
 
 /// A cell that knows its target. Dropping it kills the cell, if it is of this session alone.
-pub(crate) struct Cell {
+pub(crate) struct StartedCell {
     pub connection: Connection,
     lifeline: Lifeline,
 }
 
-impl Cell {
+impl StartedCell {
     /// Lets the cell end its programs.
     pub(crate) async fn end(self) {
         drop(self.connection);
@@ -67,7 +67,7 @@ pub(crate) async fn begin(
     mode: Mode,
     settings: &Settings,
     ahead: Option<Connection>,
-) -> Result<Cell, OpenError> {
+) -> Result<StartedCell, OpenError> {
     // A target that was checked is in the configuration.
     let table = settings.tables.get(&target.name).and_then(toml::Value::as_table).cloned();
     let (name, table, params) = (target.name.clone(), table.unwrap_or_default(), params.clone());
@@ -76,11 +76,11 @@ pub(crate) async fn begin(
     if let Some(connection) = ahead
         && connection.send(&first, Some(&theirs)).await.is_ok()
     {
-        return Ok(Cell { connection, lifeline });
+        return Ok(StartedCell { connection, lifeline });
     }
     let connection = Connection::to(path).await.map_err(|error| failed(path, &error))?;
     connection.send(&first, Some(&theirs)).await.map_err(|error| failed(path, &error))?;
-    Ok(Cell { connection, lifeline })
+    Ok(StartedCell { connection, lifeline })
 }
 
 /// Checks that a target could be opened, where it would be opened.
@@ -99,7 +99,9 @@ pub(crate) async fn probe(name: &str, settings: &Settings, runtime: &Path) -> Re
         cell.connection.send(&Request::ProbeTarget, None).await?;
         cell.connection.receive().await
     };
-    match timeout(target.open_timeout + START, answer).await {
+    let answered = timeout(target.open_timeout + START, answer).await;
+    cell.end().await;
+    match answered {
         Ok(Ok(Some((Reply::Probed(found), _)))) => found,
         Ok(Err(error)) => Err(failed(&path, &error).message),
         _ => Err(failed(&path, &io::ErrorKind::TimedOut.into()).message),

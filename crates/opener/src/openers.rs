@@ -46,9 +46,7 @@ impl Openers {
                 None => Err(io::Error::other("it ended at once: see journalctl -u 'stream-agent-open@*'")),
             }
         };
-        let too_late =
-            |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {} s", limit.as_secs()));
-        timeout(limit, answer).await.map_err(too_late)?
+        timeout(limit, answer).await.map_err(|_| too_late(limit))?
     }
 
     /// The same, by the spare opener if there is one.
@@ -61,10 +59,14 @@ impl Openers {
         limit: Duration,
     ) -> io::Result<(Connection, Reply)> {
         let spare = self.spare().take();
-        if let Some(spare) = spare
-            && let Ok(Ok(Some(reply))) = timeout(limit, first_reply(&spare, request)).await
-        {
-            return Ok((spare, reply));
+        if let Some(spare) = spare {
+            match timeout(limit, first_reply(&spare, request)).await {
+                Ok(Ok(Some(reply))) => return Ok((spare, reply)),
+                // It has ended while it waited.
+                Ok(_) => {}
+                // It may have accepted the grant, which no other would then.
+                Err(_) => return Err(too_late(limit)),
+            }
         }
         self.ask(request, limit).await
     }
@@ -77,7 +79,7 @@ impl Openers {
             if openers.spare().is_some() {
                 return;
             }
-            // A spare is a convenience: whoever needs an opener reports what is wrong.
+            // A spare is a convenience: the session that needs an opener reports what is wrong.
             if let Ok(connection) = Connection::to(&openers.socket).await {
                 openers.spare().get_or_insert(connection);
             }
@@ -92,4 +94,62 @@ impl Openers {
 async fn first_reply(connection: &Connection, request: &Request) -> io::Result<Option<Reply>> {
     connection.send(request, None).await?;
     Ok(connection.receive().await?.map(|(reply, _)| reply))
+}
+
+fn too_late(limit: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {} s", limit.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_seqpacket::UnixSeqpacketListener;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Openers with a spare, whose other end is here.
+    async fn with_spare() -> (tempfile::TempDir, UnixSeqpacketListener, Arc<Openers>, Connection) {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("open");
+        let mut listener = UnixSeqpacketListener::bind(&socket).unwrap();
+        let openers = Arc::new(Openers::behind(socket));
+        openers.keep_spare();
+        let spare = Connection::from_socket(listener.accept().await.unwrap());
+        while openers.spare().is_none() {
+            tokio::task::yield_now().await;
+        }
+        (dir, listener, openers, spare)
+    }
+
+    async fn answer(connection: &Connection) {
+        connection.receive::<Request>().await.unwrap().unwrap();
+        connection.send(&Reply::Targets(vec![]), None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_spare_opener_is_asked_and_only_once() {
+        let (_dir, mut listener, openers, spare) = with_spare().await;
+        let (asked, ()) = tokio::join!(openers.ask_spare(&Request::List, SOON), answer(&spare));
+        assert!(matches!(asked.unwrap().1, Reply::Targets(_)) && openers.spare().is_none());
+        let next = async { answer(&Connection::from_socket(listener.accept().await.unwrap())).await };
+        let (asked, ()) = tokio::join!(openers.ask_spare(&Request::List, SOON), next);
+        assert!(asked.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_spare_that_has_ended_is_replaced() {
+        let (_dir, mut listener, openers, spare) = with_spare().await;
+        drop(spare);
+        let next = async { answer(&Connection::from_socket(listener.accept().await.unwrap())).await };
+        let (asked, ()) = tokio::join!(openers.ask_spare(&Request::List, SOON), next);
+        assert!(asked.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_a_spare_may_have_accepted_is_not_asked_again() {
+        let (_dir, _listener, openers, _stuck) = with_spare().await;
+        let asked = openers.ask_spare(&Request::List, Duration::from_millis(50)).await;
+        assert_eq!(asked.err().unwrap().kind(), io::ErrorKind::TimedOut);
+    }
 }

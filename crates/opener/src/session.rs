@@ -17,7 +17,7 @@ use service::audit::Sink;
 use service::counted::Counted;
 use targets::{OpenError, Shared};
 
-use super::cells::Cell;
+use super::cells::StartedCell;
 use super::stop::Stop;
 use super::streams::{Source, Streams};
 use super::wire::{Connection, Reply, Request};
@@ -42,7 +42,7 @@ pub(crate) struct ServedSession {
 /// What opens the target.
 pub(crate) enum Backend {
     Here(Streams),
-    Cell(Cell),
+    Cell(StartedCell),
 }
 
 impl Backend {

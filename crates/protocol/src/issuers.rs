@@ -84,31 +84,9 @@ impl fmt::Debug for Issuers {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::super::grant::{Claims, MAX_LIFETIME, unix};
-    use super::super::token::Token;
+    use super::super::grant::{Claims, MAX_LIFETIME};
     use super::*;
-
-    fn claims() -> Claims {
-        let now = unix(SystemTime::now());
-        Claims {
-            iss: "test".into(),
-            aud: "host:h1".into(),
-            sid: ulid::Ulid::generate().to_string(),
-            iat: now,
-            exp: now + 30,
-            target: "t".into(),
-            params: Default::default(),
-            mode: None,
-            relay: "wss://relay".into(),
-            token_sha256: Token::generate().unwrap().hash(),
-            max_streams: None,
-            max_seconds: None,
-            origin: vec![],
-            user: None,
-            cnf: None,
-            relay_run: None,
-        }
-    }
+    use crate::testing::claims;
 
     fn key() -> SigningKey {
         SigningKey::generate("k1").unwrap().0

@@ -21,4 +21,6 @@ pub mod plain;
 pub mod profile;
 pub mod proof;
 pub mod signing;
+#[cfg(test)]
+mod testing;
 pub mod token;

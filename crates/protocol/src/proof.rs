@@ -42,37 +42,17 @@ pub fn check(grant: &Grant, proof: Option<&str>) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
-    use super::super::grant::{Claims, unix};
+    use super::super::grant::Claims;
     use super::super::issuers::Issuers;
     use super::super::signing::SigningKey;
-    use super::super::token::Token;
     use super::*;
+    use crate::testing::claims;
 
     #[test]
     fn only_the_named_key_proves() {
         let (key, _) = SigningKey::generate("k1").unwrap();
         let host = KeyPair::new_user();
-        let now = unix(SystemTime::now());
-        let claims = Claims {
-            iss: "test".into(),
-            aud: "host:h1".into(),
-            sid: ulid::Ulid::generate().to_string(),
-            iat: now,
-            exp: now + 30,
-            target: "t".into(),
-            params: Default::default(),
-            mode: None,
-            relay: "wss://relay".into(),
-            token_sha256: Token::generate().unwrap().hash(),
-            max_streams: None,
-            max_seconds: None,
-            origin: vec![],
-            user: None,
-            cnf: Some(host.public_key()),
-            relay_run: None,
-        };
+        let claims = Claims { cnf: Some(host.public_key()), ..claims() };
         let jws = key.sign(&claims);
         let grant = Issuers::from_key(&key).verify(&jws).unwrap();
         assert!(check(&grant, Some(&prove(&jws, &host).unwrap())).is_ok());

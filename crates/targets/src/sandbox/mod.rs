@@ -7,5 +7,6 @@ mod drop_in;
 mod needs;
 mod units;
 
+pub use crate::support::wants::{OPENER_USER, SERVICE_USER};
 pub use drop_in::DropIn;
 pub use units::{Units, WriteError};

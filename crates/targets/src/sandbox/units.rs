@@ -1,6 +1,6 @@
 //! The units of cells for targets with needs of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fmt::Write;
 use std::fs;
@@ -52,9 +52,12 @@ impl std::error::Error for WriteError {}
 impl Units {
     /// The units that these targets need on this host.
     pub fn new(targets: &[Target]) -> Units {
-        let mut files = BTreeMap::new();
+        let (mut files, mut remarks) = (BTreeMap::new(), BTreeMap::<String, BTreeSet<String>>::new());
         for target in targets {
             let needs = Needs::of(std::slice::from_ref(target), Process::Cell);
+            for (text, of) in &needs.remarks {
+                remarks.entry(text.clone()).or_default().extend(of.iter().cloned());
+            }
             if !needs_unit(target, &needs) {
                 continue;
             }
@@ -67,8 +70,7 @@ impl Units {
             let at = if target.cell() == Cell::Shared { "" } else { "@" };
             files.insert(format!("{unit}{at}.service"), service(target, &needs));
         }
-        let all = Needs::of(targets, Process::Cell).remarks;
-        let remarks = all.iter().map(|(text, targets)| format!("{}: {text}", names(targets))).collect();
+        let remarks = remarks.iter().map(|(text, targets)| format!("{}: {text}", names(targets))).collect();
         Units { files, remarks }
     }
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::access::Need;
 
 /// The user of the agent's unit.
-pub(crate) const SERVICE_USER: &str = "stream-agent";
+pub const SERVICE_USER: &str = "stream-agent";
 
 /// The user of the split agent's opener.
-pub(crate) const OPENER_USER: &str = "stream-opener";
+pub const OPENER_USER: &str = "stream-opener";
 
 /// One thing that a target needs from the unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
