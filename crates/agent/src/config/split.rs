@@ -30,7 +30,7 @@ impl RawSplit {
             return Ok(());
         }
         let why = "in simple mode nothing proves to the opener that a platform has asked: use signed commands, run the \
-                   agent unsplit, or let the opener believe the network half";
+                   agent unsplit, or let the opener believe the network half (trust_network_half = true in [split])";
         let error = loaded.error_at(&["auth", "mode"], why);
         Err(error.corrected_by(Some("[split]"), "trust_network_half = true"))
     }
