@@ -18,6 +18,7 @@ pub mod mode;
 pub mod name;
 pub mod origin;
 pub mod plain;
+pub mod presence;
 pub mod profile;
 pub mod proof;
 pub mod signing;
