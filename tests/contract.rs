@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocol::audit::{Context, Event, Record};
@@ -11,6 +11,7 @@ use protocol::control::{FromClient, FromHost, ToClient};
 use protocol::end::{End, Outcome};
 use protocol::mode::Mode;
 use protocol::token::TokenHash;
+use protocol::view::View;
 use serde_json::Value;
 
 fn table_rows(first_header: &str) -> Vec<Vec<String>> {
@@ -123,11 +124,20 @@ fn listed_targets_have_the_documented_keys() {
         modes: vec![Mode::Ro],
         params: vec!["unit".into()],
         terminal: true,
+        view: Some(View::Log),
+        choices: [("unit".to_owned(), vec!["ssh.service".to_owned()])].into(),
     };
     let documented = documented_keys("| key of a target | meaning |");
     assert_eq!(documented, keys(&serde_json::to_value(&target).unwrap()));
-    let least = TargetInfo { title: None, params: vec![], terminal: false, ..target };
-    let left_out = ["title", "params", "terminal"].map(str::to_owned);
+    let least = TargetInfo {
+        title: None,
+        params: vec![],
+        terminal: false,
+        view: None,
+        choices: BTreeMap::new(),
+        ..target
+    };
+    let left_out = ["title", "params", "terminal", "view", "choices"].map(str::to_owned);
     let least = keys(&serde_json::to_value(&least).unwrap());
     assert_eq!(least, &documented - &left_out.into());
 }

@@ -41,6 +41,10 @@ impl TestClient {
         self.0.send(Message::binary(bytes.to_vec())).await.unwrap();
     }
 
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
     /// The next message that is not a ping.
     async fn next(&mut self) -> Message {
         loop {

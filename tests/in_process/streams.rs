@@ -85,6 +85,19 @@ async fn a_log_begins_with_its_last_lines_and_is_followed() {
 }
 
 #[tokio::test]
+async fn a_page_measures_the_round_trip_to_the_host() {
+    let (relay, service) = (TestRelay::start().await, Service::start().await);
+    let agent = TestAgent::start(&relay, &service.table());
+    let (token, claims) = relay.claims("service");
+    agent.accept(&relay, &claims).await;
+    let mut client = TestClient::offering(&relay.client_url(&token), &["stream.v1"]).await;
+    for id in [7, 8] {
+        client.send_text(&json!({ "type": "ping", "id": id }).to_string()).await;
+        assert_eq!(client.expect_text().await, json!({ "type": "pong", "id": id }));
+    }
+}
+
+#[tokio::test]
 async fn a_client_may_come_before_its_host() {
     let (relay, service) = (TestRelay::start().await, Service::start().await);
     let agent = TestAgent::start(&relay, &service.table());

@@ -113,6 +113,26 @@ async fn the_record_of_an_end_survives_the_reason_that_a_stop_gives() {
 }
 
 #[tokio::test]
+async fn a_host_says_that_it_is_there_and_that_it_goes() {
+    let mut world = World::new();
+    world.targets = CAT.into();
+    world.start_nats().await;
+    let nats = nats(&world).await;
+    let mut alive = nats.subscribe("stream.v1.host.*.alive").await.unwrap();
+    let mut gone = nats.subscribe("stream.v1.host.*.gone").await.unwrap();
+    nats.flush().await.unwrap();
+    world.start_agent().await;
+    let first = timeout(SOON, alive.next()).await.unwrap().unwrap();
+    let first: Value = serde_json::from_slice(&first.payload).unwrap();
+    assert_eq!((&first["v"], &first["host"], &first["every"]), (&json!(1), &json!("h1"), &json!(60)));
+    assert_eq!(first["version"], env!("CARGO_PKG_VERSION"));
+    world.agent().signal(Signal::SIGTERM);
+    let last = timeout(SOON, gone.next()).await.unwrap().unwrap();
+    let last: Value = serde_json::from_slice(&last.payload).unwrap();
+    assert_eq!(last, json!({ "v": 1, "host": "h1", "instance": first["instance"] }));
+}
+
+#[tokio::test]
 async fn a_hello_is_believed_only_in_its_form() {
     let world = World::with(CAT).await;
     let nats = nats(&world).await;

@@ -114,6 +114,7 @@ impl Bus {
             }
         }
         proving.abort();
+        registration.gone().await;
         // From now on the server itself answers a platform: there is no responder.
         drop(calls);
         drop((dispatcher, agent));

@@ -2,12 +2,14 @@
 //! every connect, and every minute.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use async_nats::Client;
 use async_nats::connection::State;
 use futures_util::StreamExt;
+use humantime_serde::re::humantime::format_rfc3339_seconds;
+use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
@@ -15,7 +17,9 @@ use tracing::{error, info, warn};
 use net::backoff::jittered;
 use protocol::command::{Subjects, TEST_EVENT};
 use protocol::host::HostId;
+use protocol::presence::{self, Alive, Gone};
 
+use super::calls::json;
 use super::health::Health;
 use super::hello::Hello;
 
@@ -44,6 +48,8 @@ pub(crate) struct Registration {
     client: Client,
     subjects: Subjects,
     hello: Hello,
+    /// When this run of the agent began, RFC 3339 in UTC.
+    since: String,
     health: Arc<Health>,
     /// When another agent with this host id was last logged.
     doubled: Mutex<Option<Instant>>,
@@ -59,6 +65,7 @@ impl Registration {
             client,
             subjects,
             hello: Hello::new(host),
+            since: format_rfc3339_seconds(SystemTime::now()).to_string(),
             health,
             doubled: Mutex::default(),
             wanted: Notify::new(),
@@ -108,6 +115,7 @@ impl Registration {
                         failed = 0;
                         self.health.status().receiving();
                         self.compare(&others);
+                        self.sign_of_life().await;
                         if let Some(ready) = ready.take() {
                             ready();
                         }
@@ -133,6 +141,31 @@ impl Registration {
                 }
             }
         }
+    }
+
+    /// Publishes that this host is there. After every proof, so that it costs no timer of its own.
+    async fn sign_of_life(&self) {
+        let alive = Alive {
+            v: presence::VERSION,
+            host: self.host().clone(),
+            instance: self.instance().to_owned(),
+            version: self.hello.version().to_owned(),
+            since: self.since.clone(),
+            every: LOOK_AGAIN.as_secs(),
+        };
+        self.publish(presence::ALIVE, &alive).await;
+    }
+
+    /// Publishes that this agent takes no more commands.
+    pub(crate) async fn gone(&self) {
+        let gone =
+            Gone { v: presence::VERSION, host: self.host().clone(), instance: self.instance().to_owned() };
+        self.publish(presence::GONE, &gone).await;
+    }
+
+    async fn publish(&self, kind: &str, message: &impl Serialize) {
+        // Fails only if the client is gone: then the agent ends.
+        let _ = self.client.publish(self.subjects.presence(kind), json(message).into()).await;
     }
 
     /// Logs what is wrong, pauses, and subscribes or connects again.

@@ -64,7 +64,8 @@ impl Stream {
     /// these are idle.
     pub(crate) async fn run(self, websocket: WebSocket<Socket>) {
         let control = self.linked.control;
-        let (note, notes) = control.then(|| mpsc::channel(NOTES)).unzip();
+        let (note, notes) = control.then(|| mpsc::channel::<String>(NOTES)).unzip();
+        let pongs = note.clone();
         let Some((websocket, opened)) = Box::pin(self.open(websocket, note)).await else { return };
         self.report(Event::Started);
         tracing::debug!("the target is open");
@@ -75,6 +76,11 @@ impl Stream {
             let ask = match serde_json::from_str(text) {
                 Ok(FromClient::Eof) => return ControlEffect::Eof,
                 Ok(FromClient::Ack { bytes }) => return ControlEffect::Ack(bytes),
+                Ok(FromClient::Ping { id }) => {
+                    // A client that asks faster than it reads the answers does not get them all.
+                    let _ = pongs.as_ref().map(|pongs| pongs.try_send(to_text(&FromHost::Pong { id })));
+                    return ControlEffect::None;
+                }
                 Ok(message) => ask(message),
                 Err(_) => None,
             };
@@ -177,7 +183,9 @@ fn ask(message: FromClient) -> Option<Ask> {
         FromClient::Resume => Ask::Resume,
         FromClient::Filter { pattern, invert } => Ask::Filter { pattern, invert },
         FromClient::Since { time } => Ask::Since(time),
-        FromClient::Ack { .. } | FromClient::Eof | FromClient::Unknown => return None,
+        FromClient::Ack { .. } | FromClient::Eof | FromClient::Ping { .. } | FromClient::Unknown => {
+            return None;
+        }
     })
 }
 

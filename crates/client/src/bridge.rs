@@ -65,7 +65,7 @@ where
             terminal::notify(&format!("{}: {}", printable(&what), printable(&message)));
             ControlEffect::None
         }
-        Ok(FromHost::Unknown) | Err(_) => {
+        Ok(FromHost::Pong { .. } | FromHost::Unknown) | Err(_) => {
             side.key.receive(text);
             ControlEffect::None
         }

@@ -104,6 +104,8 @@ mod tests {
             modes: vec![mode],
             params: vec![],
             terminal,
+            view: None,
+            choices: Default::default(),
         };
         assert!(!may_be_terminal(&target(false, Mode::Rw), None));
         assert!(!may_be_terminal(&target(true, Mode::Ro), None));

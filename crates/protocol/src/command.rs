@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::host::HostId;
 use super::mode::Mode;
 use super::token::Token;
+use super::view::View;
 
 /// The largest start command that an agent accepts, in bytes.
 pub const MAX_COMMAND: usize = 16 * 1024;
@@ -68,6 +69,12 @@ impl Subjects {
     /// Agents check here that their subscription works, and that no other agent has their host id.
     pub fn hello(&self) -> String {
         format!("{}.hello", self.root)
+    }
+
+    /// The agent publishes signs of life here, `alive` or `gone`. Not below `event`, so that what stores audit records
+    /// does not store one for each host and minute.
+    pub fn presence(&self, kind: &str) -> String {
+        format!("{}.{kind}", self.root)
     }
 
     /// The agent publishes audit records of this kind here.
@@ -311,6 +318,12 @@ pub struct TargetInfo {
     /// Whether the target is a terminal: it takes single keys, and has a size.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub terminal: bool,
+    /// What shows it best, if the host knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<View>,
+    /// The allowed values of parameters whose owner listed them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub choices: BTreeMap<String, Vec<String>>,
 }
 
 /// The answer to a request for targets.

@@ -74,6 +74,11 @@ pub enum FromClient {
         /// The time, in seconds since 1970.
         time: u64,
     },
+    /// Asks for a `pong` with the same number: a page cannot send pings of the websocket itself.
+    Ping {
+        /// Any number.
+        id: u64,
+    },
     /// A type that this version does not know: ignored.
     #[serde(other)]
     Unknown,
@@ -113,6 +118,11 @@ pub enum FromHost {
         what: String,
         /// Why it was refused, for people.
         message: String,
+    },
+    /// The answer to `ping`.
+    Pong {
+        /// The number of the `ping`.
+        id: u64,
     },
     /// A type that this version does not know: ignored.
     #[serde(other)]

@@ -7,10 +7,10 @@ use super::host::HostId;
 /// Version of both messages, as `"v"`. Fields may be added without a new version.
 pub const VERSION: u64 = 1;
 
-/// The kind of the event subject for [`Alive`] (see [`Subjects::event`](super::command::Subjects::event)).
+/// The last word of the subject for [`Alive`] (see [`Subjects::presence`](super::command::Subjects::presence)).
 pub const ALIVE: &str = "alive";
 
-/// The kind of the event subject for [`Gone`].
+/// The last word of the subject for [`Gone`].
 pub const GONE: &str = "gone";
 
 /// The usual time between two [`Alive`], in seconds.

@@ -4,11 +4,12 @@ use serde::de::DeserializeOwned;
 
 use crate::support::cell::Cell;
 use crate::support::opened::{OpenError, Opened, Opening};
-use crate::support::params::{ParamError, Params};
+use crate::support::params::{Param, ParamError, Params};
 use crate::support::value::TargetConfigError;
 use crate::support::wants::Wants;
 use protocol::mode::Mode;
 use protocol::profile::Profile;
+use protocol::view::View;
 
 /// How many connections a client opens to a target, as far as the kind determines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +52,13 @@ pub(super) trait Settings: Sized {
     /// The modes that the kind supports; the first is the default.
     fn modes(&self) -> &'static [Mode];
 
-    /// Names of the parameters that a grant may have.
-    fn params(&self) -> Vec<String> {
+    /// What shows the target, if that is known.
+    fn view(&self) -> Option<View> {
+        self.is_terminal().then_some(View::Terminal)
+    }
+
+    /// The parameters that a grant may have.
+    fn params(&self) -> Vec<Param> {
         vec![]
     }
 

@@ -38,8 +38,12 @@ macro_rules! kinds {
                 match self { $(Kind::$variant(_) => <$settings>::NAME),+ }
             }
 
-            pub(crate) fn params(&self) -> Vec<String> {
+            pub(crate) fn params(&self) -> Vec<$crate::support::params::Param> {
                 match self { $(Kind::$variant(settings) => settings.params()),+ }
+            }
+
+            pub(crate) fn view(&self) -> Option<protocol::view::View> {
+                match self { $(Kind::$variant(settings) => settings.view()),+ }
             }
 
             pub(crate) fn is_terminal(&self) -> bool {

@@ -12,6 +12,7 @@ use super::kind::{Connections, Settings};
 use super::support::value::TargetConfigError;
 use protocol::mode::Mode;
 use protocol::profile::Profile;
+use protocol::view::View;
 use service::config::explain;
 
 /// How long opening may take if the owner does not say.
@@ -29,6 +30,7 @@ pub(super) struct Common {
     #[serde(default, with = "humantime_serde")]
     pub(super) open_timeout: Option<Duration>,
     pub(super) profile: Option<Profile>,
+    pub(super) view: Option<View>,
 }
 
 /// What a kind allows in the common keys.
@@ -110,6 +112,16 @@ pub(super) fn check_session_streams(
         (None, Connections::One) => Ok(1),
         (None, Connections::Several) => Ok(max_streams),
         (None, Connections::Unknown) => Ok(common.max_streams.unwrap_or(1)),
+    }
+}
+
+/// The word for what is not known is no word of the configuration.
+pub(super) fn check_view(view: Option<View>) -> Result<Option<View>, TargetConfigError> {
+    match view {
+        Some(View::Unknown) => {
+            Err(TargetConfigError::at("view", "is one of: terminal, log, vnc, spice".to_owned()))
+        }
+        view => Ok(view),
     }
 }
 

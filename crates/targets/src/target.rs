@@ -7,6 +7,7 @@ use protocol::command::TargetInfo;
 use protocol::end::End;
 use protocol::mode::Mode;
 use protocol::profile::Profile;
+use protocol::view::View;
 
 use super::kind::Connections;
 use super::kinds::{self, Kind};
@@ -16,8 +17,8 @@ use super::support::params::{ParamError, Params};
 use super::support::shared::Shared;
 use super::support::value::TargetConfigError;
 use super::table::{
-    Common, check_max_streams, check_modes, check_open_timeout, check_session_streams, keys, nearest, parse,
-    take,
+    Common, check_max_streams, check_modes, check_open_timeout, check_session_streams, check_view, keys,
+    nearest, parse, take,
 };
 
 /// The longest name of a target, which occurs in grants, logs and listings.
@@ -44,6 +45,8 @@ pub struct Target {
     pub open_timeout: Duration,
     /// What its streams are tuned for.
     pub profile: Profile,
+    /// What shows it to a person, if the owner says or the kind knows.
+    pub view: Option<View>,
     pub(super) kind: Kind,
 }
 
@@ -102,6 +105,7 @@ impl Target {
             same_address: limits.connections != Connections::One,
             open_timeout: check_open_timeout(common.open_timeout)?,
             profile: common.profile.unwrap_or(limits.profile),
+            view: check_view(common.view)?.or_else(|| kind.view()),
             kind,
         })
     }
@@ -141,13 +145,20 @@ impl Target {
 
     /// What clients may know about the target: never addresses, paths or programs.
     pub fn info(&self) -> TargetInfo {
+        let (mut params, mut choices) = (Vec::new(), BTreeMap::new());
+        for param in self.kind.params() {
+            choices.extend(param.choices.map(|values| (param.name.clone(), values)));
+            params.push(param.name);
+        }
         TargetInfo {
             name: self.name.clone(),
             kind: self.kind_name().to_owned(),
             title: self.title.clone(),
             modes: self.modes.clone(),
-            params: self.kind.params(),
+            params,
             terminal: self.kind.is_terminal(),
+            view: self.view,
+            choices,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::support::inside::argv_inside;
 use crate::support::inside::check_env;
 use crate::support::names::Names;
 use crate::support::opened::{OpenError, Opened, Opening};
-use crate::support::params::{ParamError, Params};
+use crate::support::params::{Param, ParamError, Params};
 use crate::support::socket::socket_path;
 use crate::support::value::{TargetConfigError, absolute, without_nul};
 use crate::support::wants::Wants;
@@ -32,6 +32,7 @@ use info::ContainerInfo;
 use logs::Logs;
 use protocol::mode::Mode;
 use protocol::profile::Profile;
+use protocol::view::View;
 use run::Run;
 
 /// The parameter that picks a container.
@@ -139,6 +140,13 @@ impl Settings for Container {
         }
     }
 
+    fn view(&self) -> Option<View> {
+        match self.what {
+            What::Logs(_) => Some(View::Log),
+            _ => self.is_terminal.then_some(View::Terminal),
+        }
+    }
+
     fn modes(&self) -> &'static [Mode] {
         match self.what {
             What::Logs(_) => &[Mode::Ro],
@@ -146,7 +154,7 @@ impl Settings for Container {
         }
     }
 
-    fn params(&self) -> Vec<String> {
+    fn params(&self) -> Vec<Param> {
         self.allowed.names.wants(PARAM)
     }
 

@@ -15,7 +15,7 @@ use crate::support::access::Need;
 use crate::support::cell::Cell;
 use crate::support::inside::check_env;
 use crate::support::opened::OpenError;
-use crate::support::params::{ParamError, Params, RawRule, Rule};
+use crate::support::params::{Param, ParamError, Params, RawRule, Rule};
 use crate::support::program::Program;
 use crate::support::value::{TargetConfigError, absolute, absolute_file, without_nul};
 use crate::support::wants::Wants;
@@ -101,8 +101,8 @@ impl Settings for Exec {
         &[Mode::Rw, Mode::Ro]
     }
 
-    fn params(&self) -> Vec<String> {
-        self.rules.keys().cloned().collect()
+    fn params(&self) -> Vec<Param> {
+        self.rules.iter().map(|(name, rule)| rule.param(name)).collect()
     }
 
     fn is_terminal(&self) -> bool {

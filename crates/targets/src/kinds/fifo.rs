@@ -17,6 +17,7 @@ use crate::support::wants::Wants;
 use path::FifoPath;
 use protocol::mode::Mode;
 use protocol::profile::Profile;
+use protocol::view::View;
 use writers::Writers;
 
 #[derive(Debug, Deserialize)]
@@ -47,6 +48,10 @@ impl Settings for Fifo {
     fn check(raw: Raw) -> Result<Fifo, TargetConfigError> {
         let path = absolute_file("path", raw.path)?;
         Ok(Fifo { path: FifoPath { path, follow_symlinks: raw.follow_symlinks }, is_raw: raw.raw })
+    }
+
+    fn view(&self) -> Option<View> {
+        Some(View::Log)
     }
 
     fn modes(&self) -> &'static [Mode] {

@@ -26,13 +26,14 @@ use tokio::sync::mpsc;
 
 use protocol::mode::Mode;
 use protocol::profile::Profile;
+use protocol::view::View;
 
 use crate::kind::{Open, Settings};
 use crate::support::access::{Need, explain};
 use crate::support::log;
 use crate::support::names::OPTIONS;
 use crate::support::opened::{OpenError, Opened, Opening, Output, blocking};
-use crate::support::params::{ParamError, Params};
+use crate::support::params::{Param, ParamError, Params};
 use crate::support::tasks::spawn;
 use crate::support::value::TargetConfigError;
 use crate::support::wants::Wants;
@@ -95,14 +96,18 @@ impl Settings for File {
         Ok(File { which: Which::check(raw.path, raw.paths)?, reading })
     }
 
+    fn view(&self) -> Option<View> {
+        Some(View::Log)
+    }
+
     fn modes(&self) -> &'static [Mode] {
         &[Mode::Ro]
     }
 
-    fn params(&self) -> Vec<String> {
+    fn params(&self) -> Vec<Param> {
         match &self.which {
             Which::One(_) => vec![],
-            Which::Some(_) => vec![FILE.to_owned()],
+            Which::Some(_) => vec![Param { name: FILE.to_owned(), choices: None }],
         }
     }
 

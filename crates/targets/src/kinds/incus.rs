@@ -10,7 +10,7 @@ use crate::support::cell::Cell;
 use crate::support::inside::argv_inside;
 use crate::support::names::Names;
 use crate::support::opened::OpenError;
-use crate::support::params::{ParamError, Params};
+use crate::support::params::{Param, ParamError, Params};
 use crate::support::program::Program;
 use crate::support::value::{TargetConfigError, absolute_file};
 use crate::support::wants::Wants;
@@ -58,7 +58,7 @@ impl Settings for Incus {
         &[Mode::Rw, Mode::Ro]
     }
 
-    fn params(&self) -> Vec<String> {
+    fn params(&self) -> Vec<Param> {
         self.instances.wants("instance")
     }
 

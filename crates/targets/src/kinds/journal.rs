@@ -20,7 +20,7 @@ use crate::support::access::Need;
 use crate::support::cell::Cell;
 use crate::support::names::{Names, is_word};
 use crate::support::opened::{OpenError, blocking};
-use crate::support::params::{ParamError, Params};
+use crate::support::params::{Param, ParamError, Params};
 use crate::support::value::{TargetConfigError, absolute};
 use crate::support::wants::Wants;
 use files::Files;
@@ -107,12 +107,16 @@ impl Settings for Journal {
         })
     }
 
+    fn view(&self) -> Option<protocol::view::View> {
+        Some(protocol::view::View::Log)
+    }
+
     fn modes(&self) -> &'static [Mode] {
         &[Mode::Ro]
     }
 
     /// Without the parameter, all allowed units are shown.
-    fn params(&self) -> Vec<String> {
+    fn params(&self) -> Vec<Param> {
         self.units.wants("unit")
     }
 

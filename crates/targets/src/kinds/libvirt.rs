@@ -16,7 +16,7 @@ use crate::support::cell::Cell;
 use crate::support::display::Display;
 use crate::support::names::Names;
 use crate::support::opened::{OpenError, Opened, Opening};
-use crate::support::params::{ParamError, Params};
+use crate::support::params::{Param, ParamError, Params};
 use crate::support::socket::{both_ways, socket_path};
 use crate::support::uuid::parse_uuid;
 use crate::support::value::{TargetConfigError, without_nul};
@@ -24,6 +24,7 @@ use crate::support::wants::Wants;
 use graphics::Client;
 use protocol::mode::Mode;
 use protocol::profile::Profile;
+use protocol::view::View;
 
 /// The URI of the host's machines, as opposed to those of one user.
 const URI: &str = "qemu:///system";
@@ -75,11 +76,15 @@ impl Settings for Libvirt {
         self.client.display.map_or(Connections::Several, Display::connections)
     }
 
+    fn view(&self) -> Option<View> {
+        self.client.display.map(Display::view)
+    }
+
     fn modes(&self) -> &'static [Mode] {
         &[Mode::Rw]
     }
 
-    fn params(&self) -> Vec<String> {
+    fn params(&self) -> Vec<Param> {
         self.domains.wants(PARAM)
     }
 

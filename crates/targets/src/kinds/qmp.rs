@@ -23,6 +23,7 @@ use crate::support::wants::Wants;
 use monitor::{Monitor, MonitorError};
 use protocol::mode::Mode;
 use protocol::profile::Profile;
+use protocol::view::View;
 
 /// How long to wait for a monitor that is in use before reporting it. Another stream uses it for a moment if a SPICE
 /// client opens all its channels at once.
@@ -70,6 +71,10 @@ impl Settings for Qmp {
 
     fn connections(&self) -> Connections {
         self.display.connections()
+    }
+
+    fn view(&self) -> Option<View> {
+        Some(self.display.view())
     }
 
     fn modes(&self) -> &'static [Mode] {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::kind::Connections;
+use protocol::view::View;
 
 /// The protocol of a display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -28,6 +29,13 @@ impl Display {
         match self {
             Display::Spice => Connections::Several,
             Display::Vnc => Connections::One,
+        }
+    }
+
+    pub(crate) fn view(self) -> View {
+        match self {
+            Display::Spice => View::Spice,
+            Display::Vnc => View::Vnc,
         }
     }
 

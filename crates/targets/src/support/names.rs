@@ -5,7 +5,7 @@ use std::fmt;
 use glob::{MatchOptions, Pattern};
 use serde::Deserialize;
 
-use crate::support::params::{ParamError, Params};
+use crate::support::params::{Param, ParamError, Params};
 
 /// `*` must not match a leading dot by accident.
 pub(crate) const OPTIONS: MatchOptions =
@@ -87,8 +87,12 @@ impl Names {
     }
 
     /// The parameters that [`Names::pick`] takes, for listings.
-    pub(crate) fn wants(&self, param: &'static str) -> Vec<String> {
-        if self.only().is_some() { vec![] } else { vec![param.to_owned()] }
+    pub(crate) fn wants(&self, param: &'static str) -> Vec<Param> {
+        if self.only().is_some() {
+            return vec![];
+        }
+        let choices = self.are_plain().then(|| self.globs().map(str::to_owned).collect());
+        vec![Param { name: param.to_owned(), choices }]
     }
 }
 
@@ -149,8 +153,11 @@ mod tests {
     fn a_single_plain_name_need_not_be_picked() {
         assert_eq!(pick(&names(&["web-1"]), None).unwrap(), "web-1");
         assert!(pick(&names(&["web-1"]), Some("web-2")).is_err());
-        assert_eq!(names(&["web-1"]).wants("vm"), Vec::<String>::new());
-        assert_eq!(names(&["web-?"]).wants("vm"), ["vm"]);
+        assert_eq!(names(&["web-1"]).wants("vm"), []);
+        let param = |choices| [Param { name: "vm".into(), choices }];
+        assert_eq!(names(&["web-?"]).wants("vm"), param(None));
+        let both = Some(vec!["web-1".to_owned(), "db1".to_owned()]);
+        assert_eq!(names(&["web-1", "db1"]).wants("vm"), param(both));
     }
 
     #[test]

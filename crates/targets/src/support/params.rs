@@ -46,6 +46,14 @@ impl<'a> Params<'a> {
     }
 }
 
+/// A parameter that a target takes, as listings show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Param {
+    pub name: String,
+    /// All allowed values, if the owner listed them.
+    pub choices: Option<Vec<String>>,
+}
+
 /// The rules for every value, in addition to the owner's pattern.
 fn check_word(value: &str) -> Result<(), String> {
     let rule = match value.as_bytes() {
@@ -83,11 +91,12 @@ fn shown(name: &str) -> String {
     name.chars().take(64).collect::<String>().escape_default().to_string()
 }
 
-/// The owner's rule as written: `params.unit = { pattern = "[a-z]+" }`.
-#[derive(Debug, Deserialize)]
+/// The owner's rule as written: `params.unit = { pattern = "[a-z]+" }`, or `{ values = ["ssh", "cron"] }`.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawRule {
-    pattern: String,
+    pattern: Option<String>,
+    values: Option<Vec<String>>,
     default: Option<String>,
     max_bytes: Option<usize>,
 }
@@ -95,15 +104,26 @@ pub(crate) struct RawRule {
 /// The owner's rule for one parameter.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
-    pattern: Regex,
+    allowed: Allowed,
     default: Option<String>,
     max_bytes: usize,
 }
 
+/// The values that a rule allows.
+#[derive(Clone, Debug)]
+enum Allowed {
+    Pattern(Regex),
+    Values(Vec<String>),
+}
+
 impl PartialEq for Rule {
     fn eq(&self, other: &Rule) -> bool {
-        let plain = |rule: &Rule| (rule.pattern.as_str().to_owned(), rule.default.clone(), rule.max_bytes);
-        plain(self) == plain(other)
+        let same = match (&self.allowed, &other.allowed) {
+            (Allowed::Pattern(one), Allowed::Pattern(other)) => one.as_str() == other.as_str(),
+            (Allowed::Values(one), Allowed::Values(other)) => one == other,
+            _ => false,
+        };
+        same && (&self.default, self.max_bytes) == (&other.default, other.max_bytes)
     }
 }
 
@@ -114,12 +134,15 @@ impl Rule {
         if !(1..=MAX_BYTES).contains(&max_bytes) {
             return Err(wrong(format!("max_bytes must be from 1 to {MAX_BYTES}")));
         }
-        // Compiled alone first, so that a surplus `)` is an error and does not close the group below.
-        build(&raw.pattern).map_err(|error| wrong(format!("pattern: {error}")))?;
-        // Always anchored, because a partial match would admit options.
-        let pattern = build(&format!(r"\A(?:{})\z", raw.pattern))
-            .map_err(|error| wrong(format!("pattern: {error}")))?;
-        let rule = Rule { pattern, default: raw.default, max_bytes };
+        let allowed = match (raw.pattern, raw.values) {
+            (Some(pattern), None) => {
+                Allowed::Pattern(anchored(&pattern).map_err(|error| wrong(format!("pattern: {error}")))?)
+            }
+            (None, Some(values)) => Allowed::Values(check_values(values).map_err(wrong)?),
+            (None, None) => return Err(wrong("needs `pattern`, or `values` with all allowed values".into())),
+            (Some(_), Some(_)) => return Err(wrong("has `pattern` and `values`: write one of them".into())),
+        };
+        let rule = Rule { allowed, default: raw.default, max_bytes };
         if let Some(default) = &rule.default {
             check_word(default)
                 .and_then(|()| rule.matches(default))
@@ -142,11 +165,42 @@ impl Rule {
         if value.len() > self.max_bytes {
             return Err(too_long(self.max_bytes));
         }
-        match self.pattern.is_match(value.as_bytes()) {
-            true => Ok(()),
-            false => Err("does not match the pattern of the host's owner".to_owned()),
+        match &self.allowed {
+            Allowed::Pattern(pattern) if pattern.is_match(value.as_bytes()) => Ok(()),
+            Allowed::Pattern(_) => Err("does not match the pattern of the host's owner".to_owned()),
+            Allowed::Values(values) if values.iter().any(|allowed| allowed == value) => Ok(()),
+            Allowed::Values(_) => Err("is not among the values that the host's owner allows".to_owned()),
         }
     }
+
+    /// The parameter with this name and rule, for listings.
+    pub(crate) fn param(&self, name: &str) -> Param {
+        let choices = match &self.allowed {
+            Allowed::Pattern(_) => None,
+            Allowed::Values(values) => Some(values.clone()),
+        };
+        Param { name: name.to_owned(), choices }
+    }
+}
+
+/// The pattern for a whole value, because a partial match would admit options.
+fn anchored(pattern: &str) -> Result<Regex, PatternError> {
+    // Compiled alone first, so that a surplus `)` is an error and does not close the group below.
+    build(pattern)?;
+    build(&format!(r"\A(?:{pattern})\z"))
+}
+
+fn check_values(values: Vec<String>) -> Result<Vec<String>, String> {
+    if values.is_empty() {
+        return Err("values is empty: list what is allowed".into());
+    }
+    for (at, value) in values.iter().enumerate() {
+        check_word(value).map_err(|why| format!("values: \"{}\" {why}", value.escape_debug()))?;
+        if values[..at].contains(value) {
+            return Err(format!("values: lists \"{value}\" twice"));
+        }
+    }
+    Ok(values)
 }
 
 fn build(pattern: &str) -> Result<Regex, PatternError> {
@@ -158,7 +212,7 @@ mod tests {
     use super::*;
 
     fn rule(pattern: &str) -> Rule {
-        let raw = RawRule { pattern: pattern.to_owned(), default: None, max_bytes: None };
+        let raw = RawRule { pattern: Some(pattern.to_owned()), ..RawRule::default() };
         Rule::check("params", raw).unwrap()
     }
 
@@ -250,7 +304,7 @@ mod tests {
         assert!(take(&rule("(?m)^a$"), "a").is_ok());
         assert!(take(&rule(r"\w+"), "é").is_err());
         for broken in ["a)", "(a", ")(", "[", "a)|(b", r"\pL", "a{1000000}"] {
-            let raw = RawRule { pattern: broken.into(), default: None, max_bytes: None };
+            let raw = RawRule { pattern: Some(broken.into()), ..RawRule::default() };
             let error = Rule::check("params", raw).unwrap_err();
             assert!(error.message.starts_with("pattern: "), "{broken}: {error}");
         }
@@ -259,9 +313,10 @@ mod tests {
     #[test]
     fn defaults_and_limits_are_checked_when_they_are_read() {
         let raw = |default: &str, max| RawRule {
-            pattern: "[a-z]*".into(),
+            pattern: Some("[a-z]*".into()),
             default: Some(default.into()),
             max_bytes: Some(max),
+            ..RawRule::default()
         };
         let none = BTreeMap::new();
         let rule = Rule::check("params", raw("abc", 3)).unwrap();
@@ -273,6 +328,32 @@ mod tests {
             let error = Rule::check("params", raw(default, max)).unwrap_err();
             assert!(error.message.contains(why), "{default}: {error}");
         }
+    }
+
+    #[test]
+    fn listed_values_are_all_that_is_allowed_and_all_that_is_shown() {
+        let listed = |values: &[&str], pattern: Option<&str>| RawRule {
+            pattern: pattern.map(str::to_owned),
+            values: Some(values.iter().map(ToString::to_string).collect()),
+            ..RawRule::default()
+        };
+        let rule = Rule::check("params", listed(&["ssh", "cron"], None)).unwrap();
+        assert_eq!(take(&rule, "cron").unwrap(), "cron");
+        assert!(take(&rule, "cro").unwrap_err().contains("not among the values"));
+        let choices = Some(vec!["ssh".to_owned(), "cron".to_owned()]);
+        assert_eq!(rule.param("unit"), Param { name: "unit".into(), choices });
+        assert_eq!(self::rule("a|b").param("unit").choices, None);
+        for (values, pattern, why) in [
+            (&[][..], None, "is empty"),
+            (&["a", "a"], None, "twice"),
+            (&["-a"], None, "dash"),
+            (&["a"], Some("a"), "one of them"),
+        ] {
+            let error = Rule::check("params", listed(values, pattern)).unwrap_err();
+            assert!(error.message.contains(why), "{values:?}: {error}");
+        }
+        let error = Rule::check("params", RawRule::default()).unwrap_err();
+        assert!(error.message.contains("needs `pattern`"), "{error}");
     }
 
     #[test]
