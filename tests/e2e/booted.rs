@@ -47,7 +47,7 @@ async fn booted(world: &World, script: &str) -> String {
         .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true);
-    let output = timeout(SOON * 4, command.output()).await.expect("the system does not end").unwrap();
+    let output = timeout(SOON * 9, command.output()).await.expect("the system does not end").unwrap();
     for path in cgroups {
         let _ = std::fs::remove_dir(path);
     }

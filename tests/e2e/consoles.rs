@@ -125,13 +125,19 @@ async fn a_browser_that_acknowledges_is_never_more_than_its_credit_behind() {
     client.send_text(r#"{"type":"ack","bytes":0}"#).await;
     // The first bytes may be under way before the first ack arrives.
     let mut got = 0;
+    while got < 200_000 {
+        match tokio::time::timeout(SOON, client.next()).await.expect("too little comes") {
+            Message::Binary(piece) => got += piece.len(),
+            other => println!("{other:?}"),
+        }
+    }
     while let Ok(message) = tokio::time::timeout(Duration::from_millis(500), client.next()).await {
         if let Message::Binary(piece) = message {
             got += piece.len();
         }
     }
     println!("{got} bytes without acknowledgement");
-    assert!((200_000..1 << 20).contains(&got), "{got}");
+    assert!(got < 1 << 20, "{got}");
     client.send_text(r#"{"type":"signal","name":"INT"}"#).await;
     client.send_text(&format!(r#"{{"type":"ack","bytes":{got}}}"#)).await;
     let (_, code, _) = client.rest().await;

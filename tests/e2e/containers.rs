@@ -1,14 +1,14 @@
 //! Containers of the real Docker Engine and the real Podman, with the same targets.
 
 use std::process::{Command as Now, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::world::{Client, Process, World, eventually, within};
+use crate::world::{Client, Process, World, eventually};
 
 /// Engines take seconds on a busy machine.
 const ENGINE: Duration = Duration::from_secs(60);
@@ -22,24 +22,47 @@ struct Engine {
 
 impl Engine {
     async fn start(brand: &'static str) -> Engine {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name).display().to_string();
+        let mut engine = Engine { brand, dir: tempfile::tempdir().unwrap(), daemon: None };
+        let deadline = Instant::now() + ENGINE;
+        // Docker gives up if its containerd does not start within 15 s, which happens on a busy machine.
+        while !engine.runs().await {
+            assert!(Instant::now() < deadline, "{}", engine.daemon.as_ref().unwrap().said());
+        }
+        engine.import().await;
+        engine
+    }
+
+    /// Starts the daemon. False: it ended before it answered.
+    async fn runs(&mut self) -> bool {
+        let at = |name: &str| self.dir.path().join(name).display().to_string();
         let mut command = Command::new("dockerd");
-        if brand == "docker" {
+        if self.brand == "docker" {
             command.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
             command.args(["-H", &format!("unix://{}", at("socket")), "--data-root", &at("data")]);
             command.args(["--exec-root", &at("exec"), "-p", &at("pid")]);
         } else {
             command = Command::new("podman");
-            command.args(podman(&dir)).args(["system", "service", "--time=0"]);
+            command.args(podman(&self.dir)).args(["system", "service", "--time=0"]);
             command.arg(format!("unix://{}", at("socket")));
         }
-        let daemon = Process::start(command, dir.path().join("log"));
-        let engine = Engine { brand, dir, daemon: Some(daemon) };
-        let answers = || std::os::unix::net::UnixStream::connect(engine.socket()).is_ok();
-        within(ENGINE, answers, || engine.daemon.as_ref().unwrap().said()).await;
-        engine.import().await;
-        engine
+        let mut daemon = Process::start(command, self.dir.path().join("log"));
+        let mut asking = Command::new(self.brand);
+        asking.args(self.args()).arg("info").stdin(Stdio::null()).kill_on_drop(true);
+        let answers = async {
+            // The socket is there before the daemon answers.
+            while std::os::unix::net::UnixStream::connect(self.socket()).is_err()
+                || !asking.output().await.unwrap().status.success()
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let is_up = tokio::select! {
+            () = answers => true,
+            _ = daemon.child.wait() => false,
+            () = tokio::time::sleep(ENGINE) => false,
+        };
+        self.daemon = Some(daemon);
+        is_up
     }
 
     /// An image with a shell.
@@ -115,7 +138,7 @@ impl Drop for Engine {
         for id in run(&["ps", "--all", "--quiet"]).lines() {
             run(&["rm", "--force", id]);
         }
-        let Some(daemon) = self.daemon.take() else { return };
+        let Some(daemon) = self.daemon.take().filter(|daemon| daemon.child.id().is_some()) else { return };
         // It stops its containerd, if it is allowed to.
         daemon.signal(Signal::SIGTERM);
         let proc = format!("/proc/{}/exe", daemon.pid());
