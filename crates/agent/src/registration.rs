@@ -19,7 +19,6 @@ use protocol::command::{Subjects, TEST_EVENT};
 use protocol::host::HostId;
 use protocol::presence::{self, Alive, Gone};
 
-use super::calls::json;
 use super::health::Health;
 use super::hello::Hello;
 
@@ -164,8 +163,9 @@ impl Registration {
     }
 
     async fn publish(&self, kind: &str, message: &impl Serialize) {
-        // Fails only if the client is gone: then the agent ends.
-        let _ = self.client.publish(self.subjects.presence(kind), json(message).into()).await;
+        // Strings and numbers always serialise, and a client that is gone ends the agent.
+        let payload = serde_json::to_vec(message).unwrap_or_default();
+        let _ = self.client.publish(self.subjects.presence(kind), payload.into()).await;
     }
 
     /// Logs what is wrong, pauses, and subscribes or connects again.
