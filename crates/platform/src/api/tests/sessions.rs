@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::{KEYS, SESSIONS, accepted, open_request};
 use crate::testing::{Reaction, Served};
+use protocol::token::Token;
 
 const TARGETS: &str = r#"{"v":1,"host":"h1","targets":[
     {"name":"vm","kind":"unix","modes":["rw"],"view":"spice"},
@@ -127,6 +128,7 @@ async fn a_viewers_file_is_for_who_opened_a_spice_screen_and_before_it_is_used()
     };
     for target in ["vm", "old-spice"] {
         let (id, url) = open(&served, target).await;
+        let token: Token = url.rsplit('/').next().unwrap().parse().unwrap();
         let raw = served
             .raw(&format!(
                 "POST {SESSIONS}/{id}/viewer HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer secret\r\n\r\n"
@@ -136,9 +138,9 @@ async fn a_viewers_file_is_for_who_opened_a_spice_screen_and_before_it_is_used()
             " 200 ",
             "content-type: application/x-virt-viewer",
             "cache-control: no-store",
-            "content-disposition: attachment; filename=\"console.vv\"",
-            &format!("\nhost={}\n", url.rsplit('/').next().unwrap()),
-            "\nproxy=https://relay.example:443\n",
+            "content-disposition: attachment; filename=\"screen.vv\"",
+            &format!("\nhost={}\n", token.reveal_as_host()),
+            "@relay.example:443\n",
         ] {
             assert!(raw.contains(word), "{word}: {raw}");
         }
