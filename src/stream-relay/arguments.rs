@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use client::open;
+use client::{open, sign_in_link};
 use platform::{inspect, keygen};
 use service::arguments::{Global, without};
 
@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Open a target: print its URL, or connect local programs to it.
     #[command(args = [without("config"), without("log_level")])]
     Open(Box<open::Args>),
+    /// Print a link that signs a user in to the relay's page, once and within 10 minutes.
+    #[command(args = [without("config"), without("log_level")])]
+    SignInLink(sign_in_link::Args),
 }
 
 /// What to do with a grant.

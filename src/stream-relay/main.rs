@@ -7,7 +7,7 @@ mod status;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use client::open;
+use client::{open, sign_in_link};
 use platform::{inspect, keygen};
 use service::exit::{Exit, ExitError, OrExit, end_with_broken_pipe};
 
@@ -68,6 +68,11 @@ fn run(arguments: Arguments) -> Result<ExitCode, ExitError> {
                 runtime.context("start the runtime")?.block_on(open::run(*args, arguments.global.json))?;
             // A status above 255 cannot come from a process.
             Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+        }
+        Command::SignInLink(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.context("start the runtime")?;
+            runtime.block_on(sign_in_link::run(args, arguments.global.json)).map(|()| done)
         }
     }
 }

@@ -172,7 +172,7 @@ async fn run(file: &Path, checked: Checked, passed: Vec<Passed>) -> Result<(), E
         Some(platform) => {
             remark(&platform);
             let started =
-                Platform::start(platform, advertised(&settings), settings.host_wait, run.clone()).await;
+                Platform::start(platform, &settings.public_urls, settings.host_wait, run.clone()).await;
             Some(Arc::new(started.or_exit(Exit::Config)?))
         }
     };
@@ -236,11 +236,6 @@ fn remark(platform: &platform::config::Settings) {
     }
 }
 
-/// The URL that the platform hands out.
-fn advertised(relay: &Settings) -> String {
-    relay.public_urls.first().cloned().unwrap_or_default()
-}
-
 /// The platform, as the relay's listener wants it.
 struct Mounted {
     api: platform::api::Api,
@@ -295,12 +290,12 @@ impl Running {
 
     /// True: something has changed that needs a restart.
     fn reload(&self, checked: Checked) -> Result<bool, ExitError> {
-        let (url, host_wait) = (advertised(&checked.relay), checked.relay.host_wait);
+        let (urls, host_wait) = (checked.relay.public_urls.clone(), checked.relay.host_wait);
         let relay = self.relay.reload(checked.relay)?;
         let platform = match (&self.platform, checked.platform) {
             (Some(running), Some(settings)) => {
                 remark(&settings);
-                running.reload(settings, url, host_wait)
+                running.reload(settings, &urls, host_wait)
             }
             (None, None) => false,
             _ => true,

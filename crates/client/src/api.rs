@@ -130,7 +130,11 @@ impl Api {
         Ok(list.targets)
     }
 
-    async fn ask<T: DeserializeOwned>(
+    /// Sends a request; `good` is the status of its answer.
+    ///
+    /// # Errors
+    /// What the platform says, or that it cannot be reached.
+    pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

@@ -1,4 +1,5 @@
-//! The client's side: `stream-relay open` gets a URL from a platform and bridges local tools through the relay.
+//! The client's side: `stream-relay open` gets a URL from a platform and bridges local tools through the relay;
+//! `sign-in-link` gets a link for a browser.
 
 mod acceptor;
 mod api;
@@ -16,6 +17,7 @@ mod platform;
 mod remedy;
 mod screen;
 mod session_key;
+pub mod sign_in_link;
 mod stdio;
 mod terminal;
 #[cfg(test)]

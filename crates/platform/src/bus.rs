@@ -12,7 +12,7 @@ use humantime_serde::re::humantime::format_rfc3339_seconds;
 use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -26,12 +26,17 @@ const MAX_WHY: usize = 400;
 /// Refusals of the server that are kept for requests in progress.
 const REFUSALS: usize = 64;
 
+/// Messages that one subscription may have in its queue: thousands of agents answer one question at once.
+const QUEUE: usize = 4096;
+
 #[derive(Debug)]
 pub(crate) struct Bus {
     client: Client,
     reads: ReadMonitor,
     /// The server's refusals of permissions.
     refusals: broadcast::Sender<String>,
+    /// Counts the connects.
+    connects: watch::Sender<u64>,
     /// Since when and why there is no connection.
     away: Arc<Mutex<Away>>,
     /// The configured servers, for error messages.
@@ -100,14 +105,18 @@ impl Bus {
     /// If the settings cannot be used.
     pub(crate) async fn connect(nats: &Nats) -> Result<Bus> {
         let (refusals, _) = broadcast::channel(REFUSALS);
+        let connects = watch::Sender::new(0);
         let away = Arc::new(Mutex::new(Away::since_now()));
         let on_event = {
-            let (refusals, away) = (refusals.clone(), away.clone());
+            let (refusals, connects, away) = (refusals.clone(), connects.clone(), away.clone());
             move |event: Event| {
                 // No code panics while holding the lock.
                 away.lock().unwrap_or_else(PoisonError::into_inner).receive(&event);
                 match event {
-                    Event::Connected => info!("platform: NATS connected"),
+                    Event::Connected => {
+                        info!("platform: NATS connected");
+                        connects.send_modify(|count| *count += 1);
+                    }
                     event => {
                         warn!("platform: {}", describe_event(&event));
                         if let Event::ServerError(ServerError::Other(text)) = event {
@@ -118,15 +127,30 @@ impl Bus {
                 }
             }
         };
-        let client = nats.connect("stream-relay platform", None, on_event).await?;
+        let client = nats.clone().with_queue(QUEUE).connect("stream-relay platform", None, on_event).await?;
         Ok(Bus {
             reads: ReadMonitor::new(client.clone()),
             client,
             refusals,
+            connects,
             away,
             servers: nats.describe(),
             is_capture_known: AtomicBool::new(false),
         })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What the server does not permit, from now on.
+    pub(crate) fn refusals(&self) -> broadcast::Receiver<String> {
+        self.refusals.subscribe()
+    }
+
+    /// Changes with each connect.
+    pub(crate) fn connects(&self) -> watch::Receiver<u64> {
+        self.connects.subscribe()
     }
 
     /// Asks a host, and waits for `limit` at most. Each question has an inbox of its own: a subscription for all of

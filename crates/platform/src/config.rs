@@ -1,5 +1,6 @@
 //! The `[platform]` section: as written ([`Raw`]), and checked ([`Settings`]).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -33,12 +34,19 @@ pub struct Raw {
     max_seconds: Option<u64>,
     #[serde(default)]
     origins: Vec<String>,
+    #[serde(default = "state_dir")]
+    state_dir: String,
     #[serde(default)]
     api_key: Vec<RawApiKey>,
 }
 
 fn name() -> String {
     "stream-relay".into()
+}
+
+/// Where systemd's `StateDirectory=` makes it.
+fn state_dir() -> String {
+    "/var/lib/stream-relay".into()
 }
 
 fn answer_timeout() -> Duration {
@@ -68,6 +76,8 @@ pub struct Settings {
     pub max_seconds: Option<u64>,
     /// Browser origins that may connect; empty means any.
     pub origins: Vec<String>,
+    /// Where the key of signing in is; `None` turns it off.
+    pub state_dir: Option<PathBuf>,
     /// The API keys, and what each may open.
     pub policy: Policy,
 }
@@ -87,6 +97,10 @@ impl Raw {
         }
         if self.max_seconds == Some(0) {
             return Err(wrong("max_seconds", "must be at least 1".into()));
+        }
+        if !self.state_dir.is_empty() && !self.state_dir.starts_with('/') {
+            let why = "must be an absolute path; \"\" turns signing in off".to_owned();
+            return Err(wrong("state_dir", why));
         }
         let prefix = self.subject_prefix.as_deref().unwrap_or(DEFAULT_PREFIX);
         if !is_subject(prefix) {
@@ -109,6 +123,7 @@ impl Raw {
             grant_lifetime: self.grant_lifetime,
             max_seconds: self.max_seconds,
             origins: self.origins(loaded)?,
+            state_dir: Some(PathBuf::from(&self.state_dir)).filter(|dir| !dir.as_os_str().is_empty()),
             policy: self.policy(loaded)?,
         })
     }
@@ -165,6 +180,9 @@ mod tests {
         assert_eq!((settings.answer_timeout.as_secs(), settings.grant_lifetime.as_secs()), (5, 30));
         assert_eq!((settings.max_seconds, settings.origins.len()), (None, 0));
         assert_eq!(settings.signing_key.kid(), "k1");
+        assert_eq!((settings.state_dir, super::state_dir().as_str()), (None, "/var/lib/stream-relay"));
+        let at = Folder::new().settings(&format!("state_dir = '/x'\n{GOOD}")).unwrap().state_dir;
+        assert_eq!(at.as_deref(), Some("/x".as_ref()));
         let key = settings.policy.find("secret").unwrap();
         assert!(key.may_open_all(&"h1".parse().unwrap()));
     }
@@ -179,6 +197,7 @@ mod tests {
             ("max_seconds = 0\n", "`platform.max_seconds`: must be at least 1"),
             ("subject_prefix = 'a.*'\n", "`platform.subject_prefix`: \"a.*\" is not a NATS subject"),
             ("subject_prefix = 'a..b'\n", "`platform.subject_prefix`: "),
+            ("state_dir = 'state'\n", "`platform.state_dir`: must be an absolute path"),
             ("colour = 1\n", "unknown key `platform.colour`"),
         ] {
             let error = Folder::new().settings(text).unwrap_err().to_string();

@@ -1,57 +1,311 @@
-//! The host and target of each session, so that a key that may open the same can end it by its id.
+//! The sessions that were opened here or seen on NATS: what each opens, whether it goes on, and how it ended.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use protocol::host::HostId;
+use protocol::mode::Mode;
+use protocol::name::shown;
+use protocol::token::{Token, TokenHash};
 
-/// How many sessions are remembered, about 2 MiB. A request that ends an older one must name its host.
-const MAX_SESSIONS: usize = 10_000;
+use super::changes::{Changes, What};
+use super::policy::ApiKey;
+use super::stream_event::{Kind, StreamEvent};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Opened {
+/// How many sessions are remembered, about 10 MiB. A request that ends an older one must name its host.
+const MOST: usize = 10_000;
+
+/// Of so many that are the oldest, one that has ended is forgotten first.
+const OLDEST: usize = 64;
+
+/// Parameters of a session that are remembered, in bytes.
+const MAX_PARAMS: usize = 2048;
+
+/// How long after its last event a session that the relay does not have any more is taken for ended: its record may
+/// still be on the way.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a session of another platform may be silent before it is taken for ended: its last record was lost.
+const SILENCE: Duration = Duration::from_secs(24 * 3600);
+
+pub(crate) struct SessionIndex {
+    state: Mutex<State>,
+    changes: Arc<Changes>,
+}
+
+#[derive(Default)]
+struct State {
+    sessions: HashMap<String, Session>,
+    /// Their ids in the order of their numbers.
+    order: BTreeMap<u64, String>,
+    last: u64,
+}
+
+/// One session. What is not known is left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
     pub host: HostId,
     /// Name of the target on that host.
     pub target: String,
+    pub params: BTreeMap<String, String>,
+    pub mode: Option<Mode>,
+    pub user: Option<String>,
+    /// What this platform knows of a session of its own.
+    pub own: Option<Own>,
+    pub created: SystemTime,
+    pub started: Option<SystemTime>,
+    pub ended: Option<SystemTime>,
+    /// Streams that have started.
+    pub streams: u32,
+    /// Streams that have not ended.
+    open: u32,
+    /// Address of the client that came last.
+    pub peer: Option<IpAddr>,
+    /// Of the streams that have ended.
+    pub bytes: Option<(u64, u64)>,
+    /// Close code of the last stream that ended or was refused.
+    pub code: Option<u16>,
+    number: u64,
+    heard: Instant,
 }
 
-/// The sessions that were started last.
+/// What only the platform that opened a session knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
+    /// Name of the API key.
+    pub key: String,
+    token: TokenHash,
+    /// For a viewer's file, until a client has come.
+    secret: Option<Token>,
+    /// Until then the host waits for the client.
+    wait: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The host waits for a client.
+    Waiting,
+    Open,
+    Ended,
+}
+
+/// Which sessions to list.
 #[derive(Debug, Default)]
-pub(crate) struct SessionIndex {
-    opened: HashMap<String, Opened>,
-    order: VecDeque<String>,
+pub(crate) struct SessionQuery {
+    /// Not those that have ended.
+    pub only_live: bool,
+    /// Only those that are older than the one with this number.
+    pub after: Option<u64>,
+    pub limit: usize,
 }
 
-impl SessionIndex {
-    /// Adds a session, and removes the oldest if there are too many.
-    pub(crate) fn insert(&mut self, session: &str, opened: Opened) {
-        self.opened.insert(session.to_owned(), opened);
-        self.order.push_back(session.to_owned());
-        if self.order.len() > MAX_SESSIONS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.opened.remove(&oldest);
+impl Session {
+    /// A session of the key with this name, whose host waits for a client.
+    pub(crate) fn waiting(host: HostId, target: String, key: &str, token: Token, wait: Duration) -> Session {
+        let own = Own {
+            key: key.to_owned(),
+            token: token.hash(),
+            secret: Some(token),
+            wait: Instant::now() + wait,
+        };
+        Session { own: Some(own), ..Session::seen(host, target, SystemTime::now()) }
+    }
+
+    fn seen(host: HostId, target: String, created: SystemTime) -> Session {
+        Session {
+            host,
+            target,
+            params: BTreeMap::new(),
+            mode: None,
+            user: None,
+            own: None,
+            created,
+            started: None,
+            ended: None,
+            streams: 0,
+            open: 0,
+            peer: None,
+            bytes: None,
+            code: None,
+            number: 0,
+            heard: Instant::now(),
         }
     }
 
-    /// What a session opened, if it is still remembered.
-    pub(crate) fn find(&self, session: &str) -> Option<&Opened> {
-        self.opened.get(session)
+    pub(crate) fn phase(&self) -> Phase {
+        match (self.ended, self.started) {
+            (Some(_), _) => Phase::Ended,
+            (None, Some(_)) => Phase::Open,
+            (None, None) => Phase::Waiting,
+        }
+    }
+
+    /// Whether the key may see it and end it. What another platform opened, only a key for the whole host may end.
+    pub(crate) fn is_for(&self, key: &ApiKey) -> bool {
+        match self.own {
+            Some(_) => key.may_open(&self.host, &self.target),
+            None => key.may_open_all(&self.host),
+        }
+    }
+
+    /// The token, if no client has come yet.
+    pub(crate) fn unused_token(&self) -> Option<&Token> {
+        let own =
+            self.own.as_ref().filter(|own| self.phase() == Phase::Waiting && Instant::now() < own.wait)?;
+        own.secret.as_ref()
+    }
+
+    fn receive(&mut self, event: StreamEvent) {
+        let at = event.at();
+        self.heard = Instant::now();
+        // A client has come: the token is used.
+        self.forget_secret();
+        self.mode = event.mode.or(self.mode);
+        self.peer = event.peer.or(self.peer);
+        match event.kind {
+            Kind::Started => {
+                self.streams = self.streams.saturating_add(1);
+                self.open = self.open.saturating_add(1);
+                self.started.get_or_insert(at);
+                (self.ended, self.code) = (None, None);
+            }
+            Kind::Ended => {
+                self.streams = self.streams.max(1);
+                self.open = self.open.saturating_sub(1);
+                let (before_in, before_out) = self.bytes.unwrap_or_default();
+                self.bytes = Some((
+                    before_in.saturating_add(event.bytes_in),
+                    before_out.saturating_add(event.bytes_out),
+                ));
+                self.code = event.code;
+            }
+            Kind::Refused if self.open == 0 => self.code = event.code,
+            Kind::Refused => {}
+        }
+        if event.kind != Kind::Started && self.open == 0 {
+            self.ended = Some(at);
+        }
+    }
+
+    fn forget_secret(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.secret = None;
+        }
+    }
+
+    /// Whether what the relay knows is newer than what hosts have told.
+    fn correct(&mut self, is_open: &impl Fn(&TokenHash) -> bool) -> bool {
+        let (now, clock, phase) = (Instant::now(), SystemTime::now(), self.phase());
+        let silent = now.saturating_duration_since(self.heard);
+        match (&self.own, phase) {
+            (_, Phase::Ended) => return false,
+            (Some(own), Phase::Waiting) if now < own.wait => return false,
+            (Some(own), Phase::Waiting) if is_open(&own.token) => self.started = Some(clock),
+            (Some(_), Phase::Waiting) => self.ended = Some(clock),
+            (Some(own), Phase::Open) if silent >= GRACE && !is_open(&own.token) => self.ended = Some(clock),
+            (None, _) if silent >= SILENCE => self.ended = Some(clock),
+            _ => return false,
+        }
+        self.forget_secret();
+        true
+    }
+}
+
+impl SessionIndex {
+    pub(crate) fn new(changes: Arc<Changes>) -> SessionIndex {
+        SessionIndex { state: Mutex::default(), changes }
+    }
+
+    /// Adds a session of this platform.
+    pub(crate) fn insert(&self, id: &str, session: Session) {
+        self.changes.add(What::Sessions, &session.host);
+        self.lock().insert(id, session);
+    }
+
+    /// Takes over what a host says of a session. A host can say nothing of another host's.
+    pub(crate) fn receive(&self, event: StreamEvent) {
+        let (id, host) = (event.session.clone(), event.host.clone());
+        let mut state = self.lock();
+        if !state.sessions.contains_key(&id) {
+            let mut seen = Session::seen(host.clone(), shown(&event.target).into_owned(), event.at());
+            seen.user = event.user.as_deref().map(|user| shown(user).into_owned());
+            let size: usize = event.params.iter().map(|(name, value)| name.len() + value.len()).sum();
+            if size <= MAX_PARAMS {
+                seen.params = event.params.clone();
+            }
+            state.insert(&id, seen);
+        }
+        if let Some(session) = state.sessions.get_mut(&id).filter(|session| session.host == host) {
+            session.receive(event);
+            self.changes.add(What::Sessions, &host);
+        }
+    }
+
+    /// A session, if it is still remembered.
+    pub(crate) fn find(&self, id: &str) -> Option<Session> {
+        self.lock().sessions.get(id).cloned()
+    }
+
+    /// The sessions that the key may end, the newest first, and the number to go on with if there are more.
+    pub(crate) fn list(&self, key: &ApiKey, query: &SessionQuery) -> (Vec<(String, Session)>, Option<u64>) {
+        let state = self.lock();
+        let ids = state.order.range(..query.after.unwrap_or(u64::MAX)).rev();
+        let sessions = ids.filter_map(|(_, id)| Some((id, state.sessions.get(id)?)));
+        let is_asked = |session: &Session| !query.only_live || session.phase() != Phase::Ended;
+        let mut list = Vec::new();
+        for (id, session) in sessions.filter(|(_, session)| is_asked(session) && session.is_for(key)) {
+            if list.len() == query.limit {
+                let next = list.last().map(|(_, session): &(String, Session)| session.number);
+                return (list, next);
+            }
+            list.push((id.clone(), session.clone()));
+        }
+        (list, None)
+    }
+
+    /// Corrects sessions whose records did not come. `is_open` says whether the relay has the session of a token.
+    pub(crate) fn sweep(&self, is_open: impl Fn(&TokenHash) -> bool) {
+        for session in self.lock().sessions.values_mut() {
+            if session.correct(&is_open) {
+                self.changes.add(What::Sessions, &session.host);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing panics while holding it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn insert(&mut self, id: &str, session: Session) {
+        self.last += 1;
+        let session = Session { number: self.last, ..session };
+        if let Some(old) = self.sessions.insert(id.to_owned(), session) {
+            self.order.remove(&old.number);
+        }
+        self.order.insert(self.last, id.to_owned());
+        if self.order.len() > MOST {
+            self.forget_one();
+        }
+    }
+
+    fn forget_one(&mut self) {
+        let has_ended =
+            |id: &String| self.sessions.get(id).is_none_or(|session| session.phase() == Phase::Ended);
+        let oldest = self.order.iter().take(OLDEST).find(|(_, id)| has_ended(id));
+        if let Some(number) = oldest.or_else(|| self.order.iter().next()).map(|(number, _)| *number)
+            && let Some(id) = self.order.remove(&number)
+        {
+            self.sessions.remove(&id);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_latest_are_remembered() {
-        let mut session_index = SessionIndex::default();
-        let opened = Opened { host: "h1".parse().unwrap(), target: "t".into() };
-        for session in 0..=MAX_SESSIONS {
-            session_index.insert(&session.to_string(), opened.clone());
-        }
-        assert_eq!(session_index.find("0"), None);
-        assert_eq!(session_index.find("1"), Some(&opened));
-        assert_eq!(session_index.order.len(), session_index.opened.len());
-    }
-}
+mod tests;

@@ -117,7 +117,8 @@ impl Usage {
         self.lock().retain(|hash, _| keys.iter().any(|key| key.sha256 == *hash));
     }
 
-    fn is_open(&self, token: &TokenHash) -> bool {
+    /// Whether the relay has the session of this token.
+    pub(crate) fn is_open(&self, token: &TokenHash) -> bool {
         self.is_open.get().is_some_and(|is_open| is_open(token))
     }
 

@@ -26,3 +26,4 @@ pub mod signing;
 mod testing;
 pub mod token;
 pub mod view;
+pub mod viewer_file;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::extract::Request;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -16,12 +17,18 @@ pub(super) const MAX_BODY: usize = 64 * 1024;
 /// How long the body of a request may take.
 const BODY_WAIT: Duration = Duration::from_secs(10);
 
+const JSON: &str = "application/json";
+
+/// What curl writes if it is told nothing. Forms of pages can send it too, but no form sends an API key.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Reads a body.
 ///
 /// # Errors
-/// 408, 413, or 400 with what is wrong.
-pub(super) async fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
-    let body = timeout(BODY_WAIT, Limited::new(body, MAX_BODY).collect()).await;
+/// 408, 413, 415, or 400 with what is wrong.
+pub(super) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    check_type(&request)?;
+    let body = timeout(BODY_WAIT, Limited::new(request.into_body(), MAX_BODY).collect()).await;
     let body = body.map_err(|_| {
         let message = format!("the body did not come within {} s", BODY_WAIT.as_secs());
         ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
@@ -34,6 +41,24 @@ pub(super) async fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError>
         false => ApiError::bad_request(format!("body cannot be read: {error}")),
     })?;
     parse(&body.to_bytes()).map_err(ApiError::bad_request)
+}
+
+/// Only JSON, which no page of another origin can send without being asked first. With an API key that does not
+/// matter, and programs before 0.2.0 may have sent no type.
+fn check_type(request: &Request) -> Result<(), ApiError> {
+    let headers = request.headers();
+    let written = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let essence = written.map(|written| written.split(';').next().unwrap_or_default().trim());
+    let is_good = match essence {
+        Some(essence) if essence.eq_ignore_ascii_case(JSON) => true,
+        Some(essence) => headers.contains_key(AUTHORIZATION) && essence.eq_ignore_ascii_case(FORM),
+        None => headers.contains_key(AUTHORIZATION),
+    };
+    if is_good {
+        return Ok(());
+    }
+    let message = format!("the body must be JSON: send Content-Type: {JSON}");
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_type", message))
 }
 
 /// Reads the body: a value that is wrong is called by its key, and only text that is no JSON by its place.

@@ -18,17 +18,24 @@ use http1::server::response::{self, Response};
 use super::Platform;
 use call::Peer;
 use error::ApiError;
-use routes::{END, END_NONE, OPEN, TARGETS};
+use routes::{
+    HOST, HOSTS, LINKS, LIVE, ME, NO_SESSION, PREVIEW, SESSION, SESSIONS, SIGN_IN, SIGN_OUT, TARGETS, VIEWER,
+};
 
 mod body;
 mod call;
 mod error;
 mod hosts;
+mod live;
+mod query;
 mod record;
 mod routes;
+mod session_view;
 mod sessions;
+mod sign_in;
 #[cfg(test)]
 mod tests;
+mod viewer;
 
 /// The router for all paths below `/api/`.
 pub struct Api(Router);
@@ -37,10 +44,19 @@ impl Api {
     /// The API of this platform.
     pub fn new(platform: Arc<Platform>) -> Api {
         let router = Router::new()
-            .route(OPEN.path, post(sessions::open))
-            .route(END_NONE.path, delete(sessions::end))
-            .route(END.path, delete(sessions::end))
+            .route(SIGN_IN.path, post(sign_in::sign_in))
+            .route(PREVIEW.path, post(sign_in::preview))
+            .route(ME.path, get(sign_in::me))
+            .route(SIGN_OUT.path, post(sign_in::sign_out))
+            .route(LINKS.path, post(sign_in::create_link))
+            .route(HOSTS.path, get(hosts::list))
+            .route(HOST.path, get(hosts::one))
             .route(TARGETS.path, get(hosts::targets))
+            .route(SESSIONS.path, get(sessions::list).post(sessions::open))
+            .route(SESSION.path, get(sessions::one).delete(sessions::end))
+            .route(NO_SESSION.path, delete(sessions::end))
+            .route(VIEWER.path, post(viewer::file))
+            .route(LIVE.path, get(live::wait))
             .fallback(async || ApiError::not_found())
             .method_not_allowed_fallback(method_not_allowed)
             .layer(from_fn_with_state(platform.clone(), call::handle));

@@ -11,8 +11,10 @@ use service::network::{self, SUBSCRIBER};
 /// One request. What is not known is left out.
 #[derive(Debug, Default)]
 pub(crate) struct ApiRecord {
-    /// `open`, `end`, `targets` or `other`.
+    /// As in the table of routes, or `other`.
     pub action: &'static str,
+    /// Whether pages ask for it again and again.
+    pub is_polled: bool,
     /// Name of the API key.
     pub key: Option<String>,
     pub host: Option<String>,
@@ -54,6 +56,10 @@ impl ApiRecord {
                 )
             };
         }
-        if status.is_success() { event!(tracing::Level::INFO) } else { event!(tracing::Level::WARN) }
+        match (status.is_success(), self.is_polled) {
+            (true, true) => event!(tracing::Level::DEBUG),
+            (true, false) => event!(tracing::Level::INFO),
+            (false, _) => event!(tracing::Level::WARN),
+        }
     }
 }

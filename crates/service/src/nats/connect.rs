@@ -19,8 +19,7 @@ use super::settings::Nats;
 /// a host whose link fell silent unreachable for three minutes.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Messages that may wait for one subscription, and commands that may wait for the connection. More are dropped: the
-/// library's own 65,536 would let one publisher fill the memory.
+/// Commands that may wait for the connection.
 const QUEUE: usize = 64;
 
 impl Nats {
@@ -38,7 +37,8 @@ impl Nats {
         let addresses = Arc::new(self.addresses());
         let mut options = self.options(&addresses)?.retry_on_initial_connect();
         options = options.name(self.name.as_deref().unwrap_or(name));
-        options = options.ping_interval(PING_INTERVAL).subscription_capacity(QUEUE).client_capacity(QUEUE);
+        options =
+            options.ping_interval(PING_INTERVAL).subscription_capacity(self.queue).client_capacity(QUEUE);
         let configured = self.servers.configured();
         let rotation = Rotation::new(self.servers.clone());
         let selector = Arc::new(Selector::new(rotation, addresses.clone(), on_event).await);

@@ -43,8 +43,14 @@ pub struct Nats {
     pub(super) login: Login,
     pub(super) files: TlsFiles,
     pub(super) tls_first: bool,
+    /// Messages that one subscription may have in its queue.
+    pub(super) queue: usize,
     allow_plaintext: bool,
 }
+
+/// The usual length of a subscription's queue. More messages are dropped: the library's own 65,536 would let one
+/// publisher fill the memory.
+const QUEUE: usize = 64;
 
 impl RawNats {
     /// Checks the section at the path `at`.
@@ -75,7 +81,8 @@ impl RawNats {
             return Err(wrong("servers", &why));
         }
         let (name, tls_first) = (self.name.clone(), self.tls_first);
-        Ok(Nats { servers, name, login, files, tls_first, allow_plaintext: self.allow_plaintext })
+        let allow_plaintext = self.allow_plaintext;
+        Ok(Nats { servers, name, login, files, tls_first, queue: QUEUE, allow_plaintext })
     }
 
     /// The first setting that makes sense only with TLS.
@@ -124,6 +131,11 @@ impl RawNats {
 }
 
 impl Nats {
+    /// The same with room for so many messages in the queue of each subscription.
+    pub fn with_queue(self, messages: usize) -> Nats {
+        Nats { queue: messages, ..self }
+    }
+
     pub fn describe(&self) -> String {
         self.servers.to_string()
     }

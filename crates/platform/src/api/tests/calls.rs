@@ -4,30 +4,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::body::MAX_BODY;
-use super::routes::ALL;
-use super::sessions::ENDED;
+use super::super::body::MAX_BODY;
+use super::super::routes::ALL;
+use super::super::sessions::ENDED;
+use super::{KEYS, SESSIONS, accepted, open_request};
 use crate::testing::{RELAY, Reaction, Served};
 use protocol::command::{self, Refusal};
 use protocol::token::Token;
 use service::metrics::Metrics;
 
-const SESSIONS: &str = "/api/v1/sessions";
-
-const KEYS: &str = "[[platform.api_key]]\nname = 'me'\nsha256 = 'HASH'\n\
-        [[platform.api_key]]\nname = 'logs'\nsha256 = 'OTHER'\nhosts = ['h1']\ntargets = ['log']\n";
-
-fn accepted() -> Reaction {
-    Reaction::Answer(serde_json::to_string(&command::Answer::accepted("s")).unwrap())
-}
-
 fn refused(code: command::Code) -> Reaction {
     let answer = command::Answer::refused(Refusal::new(code, "because"));
     Reaction::Answer(serde_json::to_string(&answer).unwrap())
-}
-
-fn open_request(host: &str, target: &str) -> String {
-    json!({ "host": host, "target": target }).to_string()
 }
 
 #[tokio::test]
@@ -110,7 +98,7 @@ async fn every_trouble_has_its_own_code() {
     assert!(answer["message"].as_str().unwrap().contains("`taget`"), "{answer}");
     assert_eq!(served.ask("GET", "/api/v2", "secret", "").await.1["code"], "not_found");
     let answer = served.raw("PUT /api/v1/sessions HTTP/1.0\r\nAuthorization: bearer secret\r\n\r\n").await;
-    assert!(answer.contains("405") && answer.contains("allow: POST"), "{answer}");
+    assert!(answer.contains("405") && answer.contains("allow: GET, POST"), "{answer}");
     let answer = served.raw("POST /api/v1/sessions HTTP/1.0\r\n\r\n").await;
     assert!(answer.contains("401") && answer.contains("www-authenticate: Bearer"), "{answer}");
 
@@ -131,13 +119,14 @@ async fn every_trouble_has_its_own_code() {
 async fn each_route_has_the_methods_that_its_405_allows() {
     let served = Served::without_nats(KEYS, ([127, 0, 0, 1], 1).into()).await;
     for route in ALL {
-        let path = route.path.replace("{*session}", "a/b").replace("{host}", "h1");
-        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] {
+        let path = route.path.replace("{session}", "AB").replace("{host}", "h1");
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
             let request = format!("{method} {path} HTTP/1.0\r\nAuthorization: Bearer secret\r\n\r\n");
             let answer = served.raw(&request).await;
             let is_refused = answer.starts_with("HTTP/1.0 405 ");
-            assert_eq!(is_refused, method != route.allow, "{method} {path}: {answer}");
-            let allow = format!("\r\nallow: {}\r\n", route.allow);
+            let allowed = route.methods.iter().any(|allowed| allowed.name == method);
+            assert_eq!(is_refused, !allowed, "{method} {path}: {answer}");
+            let allow = format!("\r\nallow: {}\r\n", route.allow());
             assert_eq!(answer.contains(&allow), is_refused, "{method} {path}: {answer}");
         }
     }
@@ -257,7 +246,8 @@ async fn a_session_is_ended_by_whoever_may_open_the_same() {
         ("secret", "GONE?host=h1".into(), 409, "no_session"),
         ("secret", "X?host=a.b".into(), 400, "bad_request"),
         ("secret", "X?hots=h1".into(), 400, "bad_request"),
-        ("secret", "a/b".into(), 404, "unknown_session"),
+        ("secret", "a/b".into(), 404, "not_found"),
+        ("secret", "a%2Fb".into(), 404, "unknown_session"),
         ("secret", String::new(), 404, "unknown_session"),
     ] {
         let (got, answer) = served.ask("DELETE", &format!("{SESSIONS}/{path}"), key, "").await;
@@ -287,14 +277,17 @@ async fn a_reload_changes_keys_relay_and_patience_at_once() {
     let settings = served
         .folder
         .settings("answer_timeout = '50ms'\n[[platform.api_key]]\nname = 'x'\nsha256 = 'OTHER'\n");
-    let moved = served.platform.reload(settings.unwrap(), "wss://new.example".into(), Duration::ZERO);
+    let moved = served.platform.reload(settings.unwrap(), &["wss://new.example".into()], Duration::ZERO);
     assert!(!moved);
     assert_eq!(served.ask("POST", SESSIONS, "secret", &open_request("h1", "t")).await.0, 401);
     let (_, answer) = served.ask("POST", SESSIONS, "other", &open_request("h1", "t")).await;
     assert!(answer["url"].as_str().unwrap().starts_with("wss://new.example/v1/stream/"));
     assert_eq!(served.ask("POST", SESSIONS, "other", &open_request("silent", "t")).await.0, 504);
     let settings = served.folder.settings(&format!("subject_prefix = 'x'\n{KEYS}")).unwrap();
-    assert!(served.platform.reload(settings, RELAY.into(), Duration::ZERO), "another prefix needs a restart");
+    assert!(
+        served.platform.reload(settings, &[RELAY.into()], Duration::ZERO),
+        "another prefix needs a restart"
+    );
 }
 
 /// Every event of the audit, as text.

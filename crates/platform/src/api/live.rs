@@ -1,0 +1,32 @@
+//! `GET /api/v1/live`: waits for a change.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use hyper::StatusCode;
+use serde_json::json;
+
+use http1::server::response::{self, Response};
+
+use super::call::Call;
+use super::error::ApiError;
+use super::query::Query;
+use crate::Platform;
+use crate::changes::What;
+
+pub(super) async fn wait(
+    State(platform): State<Arc<Platform>>,
+    Extension(call): Extension<Call>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let after = Query::parse(query.as_deref(), &["after"])?.number("after")?;
+    platform.watch.look().await;
+    let changed = platform.changes.wait(after, &call.identity.key).await?;
+    let names = changed.what.iter().map(|what| match what {
+        What::Hosts => "hosts",
+        What::Sessions => "sessions",
+    });
+    let body = json!({ "at": changed.at, "changed": names.collect::<Vec<_>>() });
+    Ok(response::json(StatusCode::OK, &body))
+}
