@@ -104,6 +104,7 @@ complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l since
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l config -r -F
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l log-level -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l stdio -d 'Connect standard input and output to the target. With a terminal at both ends, this is a remote console'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l ws -d 'Print the websocket URL, for a program, and not that of the page that shows the target in a browser'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l invert -d 'With --filter: show the lines that do not match'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l json -d 'Print results as JSON, and each error as one line of JSON on standard error'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -63,6 +63,8 @@ impl Checked {
                 "the platform signs with the key {kid}, and this relay does not know it: every host is refused until {kid}.pub is in auth.issuers_dir"
             ));
         }
+        let allowed = self.platform.as_ref().map(|platform| platform.origins.as_slice());
+        remarks.extend(relay::pages::remarks(&self.relay, allowed));
         remarks
     }
 }

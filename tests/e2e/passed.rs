@@ -29,7 +29,7 @@ fn with_socket(world: &World, socket: impl Into<OwnedFd>, name: &str, before: &s
 /// The answer to a plain request.
 async fn asked(address: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     timeout(SOON, stream.read_to_string(&mut answer)).await.expect("no answer").unwrap();
     answer
@@ -68,7 +68,7 @@ async fn sockets_of_systemd_are_served_in_place_of_the_configured_ones() {
     let mut client = world.open("cat").await;
     client.send(b"x".to_vec()).await;
     assert_eq!(client.read(1).await, b"x");
-    let curl = ["-s", "--unix-socket", file.to_str().unwrap(), "http://x/"];
+    let curl = ["-s", "--unix-socket", file.to_str().unwrap(), "http://x/x"];
     assert!(world.run("curl", &curl).contains("nothing is here"));
     assert!(!relay.said().contains("in clear"), "{}", relay.said());
     // A reload binds nothing again.

@@ -7,6 +7,7 @@ mod agent;
 mod client;
 mod ends;
 mod openers;
+mod pages;
 mod refusals;
 mod relay;
 mod sessions;

@@ -26,9 +26,10 @@ const RUN: &str = "run";
 pub(crate) struct TestRelay {
     address: SocketAddr,
     key: SigningKey,
+    relay: Arc<Relay>,
     serving: JoinHandle<()>,
     stopping: DropGuard,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl TestRelay {
@@ -49,8 +50,22 @@ impl TestRelay {
         let stopping = CancellationToken::new();
         let relay: Arc<Relay> =
             Relay::new(settings, Metrics::new("stream_relay"), None, RUN.into(), stopping.clone()).unwrap();
-        let serving = tokio::spawn(async move { relay.serve(bound).await });
-        TestRelay { address, key, serving, stopping: stopping.drop_guard(), _dir: dir }
+        let served = relay.clone();
+        let serving = tokio::spawn(async move { served.serve(bound).await });
+        TestRelay { address, key, relay, serving, stopping: stopping.drop_guard(), dir }
+    }
+
+    /// Takes over settings that differ from the default.
+    #[allow(dead_code, reason = "for tests that are not repeated with a split agent")]
+    pub(crate) fn reload(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = settings(self.dir.path(), self.address, &self.key);
+        change(&mut settings);
+        self.relay.reload(settings).unwrap();
+    }
+
+    #[allow(dead_code, reason = "for tests that are not repeated with a split agent")]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn url(&self) -> String {

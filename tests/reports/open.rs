@@ -233,6 +233,65 @@ async fn a_frozen_console_is_left_by_the_escape_and_the_terminal_is_as_it_was() 
     until(&mut master, "\x1b[?1049l").await;
 }
 
+/// A page of the relay, as small as can be.
+fn write_page(world: &World) {
+    let folder = world.path("web");
+    std::fs::create_dir(&folder).unwrap();
+    let html = "<meta name=\"stream-relays\" content=\"__RELAYS__\">";
+    let hash = ring::digest::digest(&ring::digest::SHA256, html.as_bytes());
+    let etag: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let files = json!({ "view.html": { "type": "text/html; charset=utf-8", "etag": etag } });
+    let manifest = json!({ "version": "1", "pages": { "view": "view.html" }, "files": files });
+    std::fs::write(folder.join("view.html"), html).unwrap();
+    std::fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn the_url_of_the_page_is_printed_where_there_is_a_page() {
+    let mut world = World::new();
+    std::fs::write(world.path("a.log"), "line\n").unwrap();
+    world.targets = TARGETS.into();
+    world.relay_config = "web.dir = 'DIR/web'".into();
+    world.start().await;
+    let relay = world.relay_url();
+    let printed = async |args: &[&str]| {
+        let output = timeout(SOON, world.open_command(args).output()).await.unwrap().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        assert!(output.status.success(), "{output:?}");
+        (text(output.stdout), text(output.stderr))
+    };
+    let (url, said) = printed(&["h1", "log"]).await;
+    assert!(url.starts_with(&format!("{relay}/v1/stream/")), "{url}");
+    assert!(said.contains("serves no page") && !said.contains(url.trim()), "{said}");
+    write_page(&world);
+    world.relay().signal(Signal::SIGHUP);
+    world.relay().says("configuration reloaded").await;
+
+    let (page, said) = printed(&["h1", "log"]).await;
+    let at = relay.replacen("ws", "http", 1);
+    assert!(page.starts_with(&format!("{at}/view#{relay}/v1/stream/")) && said.is_empty(), "{page} {said}");
+    // Both forms open it.
+    let file = world.path("url");
+    std::fs::write(&file, &page).unwrap();
+    let mut command = Command::new(RELAY);
+    command.args(["open", "--stdio", "--url-file"]).arg(file);
+    let mut open = spawn(command);
+    let mut line = [0; 5];
+    timeout(SOON, open.stdout.as_mut().unwrap().read_exact(&mut line)).await.unwrap().unwrap();
+    assert_eq!(&line, b"line\n");
+    let (url, said) = printed(&["h1", "log", "--ws"]).await;
+    assert!(url.starts_with(&format!("{relay}/v1/stream/")) && said.is_empty(), "{url} {said}");
+    let (both, _) = printed(&["h1", "log", "--json"]).await;
+    let both: Value = serde_json::from_str(&both).unwrap();
+    assert_eq!(both["page"], format!("{at}/view#{}", both["url"].as_str().unwrap()));
+    // What a browser shows in its address bar may be a secret, and no log has it.
+    let token = url.trim().rsplit('/').next().unwrap();
+    let visit =
+        world.run("curl", &["-sS", "-i", "-H", "accept: text/html", &url.trim().replacen("ws", "http", 1)]);
+    assert!(visit.starts_with("HTTP/1.1 303 "), "{visit}");
+    assert!(!world.relay().said().contains(token));
+}
+
 /// Reads from a terminal until something is shown.
 async fn until(master: &mut tokio::fs::File, text: &str) {
     let mut shown = Vec::new();

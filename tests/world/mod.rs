@@ -311,7 +311,9 @@ impl World {
     /// Asks for a target's URL, with parameters as `name=value`.
     pub(crate) async fn url_with(&self, target: &str, params: &[&str]) -> String {
         let params = params.iter().flat_map(|param| ["--param", param]);
-        let args: Vec<&str> = ["h1", target].into_iter().chain(params).collect();
+        // Programs of 0.1.0 know no page, and no option for it.
+        let ws = (self.open_program == Path::new(RELAY)).then_some("--ws");
+        let args: Vec<&str> = ["h1", target].into_iter().chain(params).chain(ws).collect();
         let output = self.open_command(&args).output().await.unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{error}");

@@ -46,6 +46,9 @@ pub struct Args {
     /// Connect standard input and output to the target. With a terminal at both ends, this is a remote console.
     #[arg(long)]
     pub(crate) stdio: bool,
+    /// Print the websocket URL, for a program, and not that of the page that shows the target in a browser.
+    #[arg(long, conflicts_with_all = ["stdio", "listen", "url_file"])]
+    pub(crate) ws: bool,
     /// With --stdio on a terminal: whether to send every key to the target, including Ctrl-C.
     #[arg(long, value_enum, default_value_t = RawChoice::Auto, requires = "stdio")]
     pub(crate) raw: RawChoice,

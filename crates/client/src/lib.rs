@@ -12,6 +12,7 @@ mod log_options;
 pub mod open;
 mod opener;
 mod outcome;
+mod page;
 mod peer_watch;
 mod platform;
 mod remedy;

@@ -272,6 +272,6 @@ mod tests {
         accepting.await.unwrap().unwrap();
         assert!(TcpStream::connect(local).await.is_err());
         assert!(world.requests.lock().unwrap().is_empty(), "the platform was not needed");
-        assert_eq!(opener.print(false).await.unwrap_err().exit, Exit::Usage);
+        assert_eq!(opener.print(false, false).await.unwrap_err().exit, Exit::Usage);
     }
 }

@@ -35,6 +35,10 @@ pub(crate) struct World {
     pub requests: Arc<Mutex<Vec<(String, String, Value)>>>,
     /// What the platform answers instead of a session.
     pub refusal: Arc<Mutex<Option<(u16, String)>>>,
+    /// The type and the text of the relay's page, if it has one.
+    pub page: Arc<Mutex<Option<(&'static str, &'static str)>>>,
+    /// The requests for that page.
+    pub visits: Arc<Mutex<Vec<String>>>,
     /// Whether the relay sends nothing after its handshake.
     pub is_silent: Arc<AtomicBool>,
 }
@@ -47,8 +51,14 @@ impl World {
     pub(crate) async fn at(address: &str) -> World {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let world =
-            World { address, requests: Arc::default(), refusal: Arc::default(), is_silent: Arc::default() };
+        let world = World {
+            address,
+            requests: Arc::default(),
+            refusal: Arc::default(),
+            page: Arc::default(),
+            visits: Arc::default(),
+            is_silent: Arc::default(),
+        };
         let this = world.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -84,6 +94,17 @@ impl World {
             return handshake.accept(Some(SUBPROTOCOL));
         }
         let what = format!("{} {}", request.method(), request.uri().path());
+        if what.ends_with("/view") {
+            self.visits.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
+            return match *self.page.lock().unwrap() {
+                None => reply(404, "{}".into()),
+                Some((kind, text)) => {
+                    let mut page = reply(200, text.into());
+                    page.headers_mut().insert("content-type", kind.parse().unwrap());
+                    page
+                }
+            };
+        }
         let (key, host) = (header("authorization").unwrap(), header("host").unwrap());
         assert_eq!(host, self.address.to_string());
         let body = request.into_body().collect().await.unwrap().to_bytes();

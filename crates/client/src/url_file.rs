@@ -28,7 +28,16 @@ pub(crate) fn read_url(file: &Path) -> Result<String, ExitError> {
             .with_context(read)
             .or_exit(Exit::DataErr)?
     };
-    check(text.trim()).map(str::to_owned).map_err(|why| anyhow!("{name}: {why}")).or_exit(Exit::DataErr)
+    check(behind_page(text.trim()))
+        .map(str::to_owned)
+        .map_err(|why| anyhow!("{name}: {why}"))
+        .or_exit(Exit::DataErr)
+}
+
+/// The session's URL in that of the page which shows the session (`https://relay/view#wss://…`).
+fn behind_page(line: &str) -> &str {
+    let is_page = line.starts_with("https://") || line.starts_with("http://");
+    line.split_once("/view#").filter(|_| is_page).map_or(line, |(_, url)| url)
 }
 
 /// The error does not repeat the line: it may have a token or another secret.
@@ -91,6 +100,18 @@ mod tests {
             assert!(!text.replace("several", "").contains("secret"), "{text}");
         }
         assert!(check("wss://a/v1/stream/x").is_ok());
+    }
+
+    #[test]
+    fn the_url_of_the_page_has_that_of_the_session() {
+        for (line, url) in [
+            ("https://a/x/view#wss://a/x/v1/stream/t", "wss://a/x/v1/stream/t"),
+            ("http://a/view#secret", "secret"),
+            ("wss://a/view#x", "wss://a/view#x"),
+            ("https://a/v1/stream/t", "https://a/v1/stream/t"),
+        ] {
+            assert_eq!(behind_page(line), url);
+        }
     }
 
     #[test]

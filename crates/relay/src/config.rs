@@ -21,8 +21,12 @@ use websocket::reader::Sizes;
 use super::rendezvous::Caps;
 use super::slots::SlotLimits;
 pub use settings::{Auth, Settings};
+use web::RawWeb;
+pub use web::Web;
+pub(crate) use web::is_exact;
 
 mod settings;
+mod web;
 
 /// The shipped example, which is also `--print-default-config`.
 pub const EXAMPLE: &str = include_str!("../../../packaging/relay/config.toml");
@@ -39,6 +43,7 @@ pub struct Raw<P> {
     tls: Option<RawTls>,
     auth: RawAuth,
     limits: RawLimits,
+    web: RawWeb,
     /// The section `[platform]`, if there is one.
     pub platform: Option<P>,
 }
@@ -53,6 +58,7 @@ impl<P> Default for Raw<P> {
             tls: None,
             auth: RawAuth::default(),
             limits: RawLimits::default(),
+            web: RawWeb::default(),
             platform: None,
         }
     }
@@ -230,6 +236,7 @@ impl<P> Raw<P> {
             trusted_proxies: self.trusted_proxies.clone(),
             tls,
             auth: self.auth.check(loaded)?,
+            web: self.web.check(loaded)?,
             websocket: Limits {
                 sizes: Sizes { frame: limits.frame, message: limits.message },
                 write_stall: limits.write_stall,

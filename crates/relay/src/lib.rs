@@ -28,6 +28,7 @@ mod client;
 pub mod config;
 mod host;
 mod metrics;
+pub mod pages;
 mod peer;
 mod refusal;
 pub mod rendezvous;
@@ -112,7 +113,8 @@ impl Relay {
         }
     }
 
-    /// Takes over new settings: limits, keys, issuers, trusted proxies, and the certificate's new files.
+    /// Takes over new settings: limits, keys, issuers, trusted proxies, the page, and the certificate's new
+    /// files.
     /// True: something else changed too (addresses, caps), which needs a restart.
     ///
     /// # Errors

@@ -47,7 +47,8 @@ pub(crate) async fn respond(
         Ok(()) => route(relay, request, from, slot).await,
         Err(why) => response::error(StatusCode::BAD_REQUEST, "bad_request", &why),
     };
-    let is_served = response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let is_served = response.status().is_success()
+        || matches!(response.status(), StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED);
     if !is_served {
         response::make_last(&mut response);
     }
@@ -67,6 +68,9 @@ async fn route(relay: Arc<State>, request: Request<Incoming>, from: IpAddr, slot
         return host::dial(&relay, request, address);
     }
     if path.starts_with(STREAM_PATH) || path == STREAM_PATH.trim_end_matches('/') {
+        if let Some(response) = relay.pages().lead(&request) {
+            return response;
+        }
         return client::connect(&relay, request, peer, slot);
     }
     if path == HEALTH_PATH {
@@ -81,6 +85,6 @@ async fn route(relay: Arc<State>, request: Request<Incoming>, from: IpAddr, slot
             let why = "this relay has no platform: there is no [platform] in its configuration";
             response::error(StatusCode::NOT_FOUND, "not_found", why)
         }
-        _ => response::error(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
+        _ => relay.pages().respond(&request),
     }
 }

@@ -24,6 +24,7 @@ use websocket::connection::WebSocket;
 use super::api::Api;
 use super::config::{Auth, Settings};
 use super::metrics::RelayMetrics;
+use super::pages::Pages;
 use super::peer;
 use super::rendezvous::Rendezvous;
 use super::slots::{SlotLimits, Slots};
@@ -32,6 +33,7 @@ pub(crate) type HostSocket = WebSocket<Socket>;
 
 pub(crate) struct State {
     pub(crate) settings: RwLock<Arc<Settings>>,
+    pages: RwLock<Arc<Pages>>,
     tls: Option<ReloadingServer>,
     pub(crate) slots: Slots,
     pub(crate) rendezvous: Rendezvous<HostSocket>,
@@ -86,6 +88,7 @@ impl State {
             audit: Sink::log(),
             metrics: ours,
             all_metrics: metrics,
+            pages: RwLock::new(Arc::new(Pages::read(&settings, None))),
             settings: RwLock::new(Arc::new(settings)),
             tls,
             api,
@@ -97,7 +100,8 @@ impl State {
         })
     }
 
-    /// Takes over new settings: limits, keys, issuers, trusted proxies, and the certificate's new files.
+    /// Takes over new settings: limits, keys, issuers, trusted proxies, the page, and the certificate's new
+    /// files.
     /// True: something else changed too (addresses, caps), which needs a restart.
     ///
     /// # Errors
@@ -108,6 +112,8 @@ impl State {
             check_certificate(&self.metrics, Some(tls));
         }
         let needs_restart = settings.needs_restart_after(&self.settings());
+        let pages = Pages::read(&settings, Some(&self.pages()));
+        *self.pages.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pages);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         Ok(needs_restart)
     }
@@ -152,6 +158,10 @@ impl State {
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn pages(&self) -> Arc<Pages> {
+        self.pages.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {

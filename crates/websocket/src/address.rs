@@ -70,6 +70,22 @@ impl Address {
         place(self) == place(other)
     }
 
+    /// Host and port as they stand in URLs and in `Host`: in lower case, with brackets around an IPv6 address, and without
+    /// the default port.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Only scheme, host and port: `wss://host` or `ws://host:port`.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.tls { "wss" } else { "ws" }, self.authority)
+    }
+
+    /// The same of the pages that are served there: `https://host` or `http://host:port`.
+    pub fn page_origin(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority)
+    }
+
     /// The path, with the query if there is one.
     pub fn path(&self) -> &str {
         &self.path

@@ -24,6 +24,11 @@ pub const MAX_LINES: usize = 200;
 /// How long the client may take to read a response.
 const TAKE: Duration = Duration::from_secs(10);
 
+/// In the extensions of a response: how long the client may take to read this one, if not 10 s. A large file over a slow
+/// line takes longer.
+#[derive(Clone, Copy, Debug)]
+pub struct TakeWithin(pub Duration);
+
 /// How long the work on a request may take. Requests that take longer than a moment have shorter limits themselves.
 const WORK: Duration = Duration::from_secs(120);
 
@@ -56,8 +61,9 @@ where
     let service = service_fn(move |request| async move {
         deadline.send_replace(Instant::now() + WORK);
         let response = respond(request).await;
+        let take = response.extensions().get().map_or(TAKE, |TakeWithin(take)| *take);
         // To take the response, and to ask again.
-        deadline.send_replace(Instant::now() + TAKE + head);
+        deadline.send_replace(Instant::now() + take + head);
         Ok::<_, Infallible>(response)
     });
     let served = http1::Builder::new()

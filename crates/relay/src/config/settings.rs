@@ -13,6 +13,7 @@ use service::listen::ListenAddress;
 use websocket::address::Address;
 use websocket::connection::Limits;
 
+use super::web::Web;
 use crate::rendezvous::Caps;
 use crate::slots::SlotLimits;
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// How hosts prove that they may park.
     pub auth: Auth,
+    /// The page for people.
+    pub web: Web,
     pub websocket: Limits,
     /// How many hosts and clients may wait.
     pub caps: Caps,
