@@ -24,3 +24,4 @@ pub mod signing;
 #[cfg(test)]
 mod testing;
 pub mod token;
+pub mod viewer_file;

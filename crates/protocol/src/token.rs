@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE32_NOPAD_NOCASE;
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -27,6 +28,26 @@ impl Token {
     /// The token as in a URL, 43 characters. Its holder can be the client.
     pub fn reveal(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// The token as a host name: 52 characters of base32 in lower case. GLib, and with it every SPICE viewer, writes the
+    /// names that it gives to a proxy in lower case, which would make another token of the 43 characters.
+    pub fn reveal_as_host(&self) -> String {
+        BASE32_NOPAD_NOCASE.encode(&self.0).to_ascii_lowercase()
+    }
+
+    /// Reads a token from the name that a client gives to a proxy: 52 characters of base32 in any case, or the 43 of a
+    /// URL.
+    ///
+    /// # Errors
+    /// [`TokenError::Malformed`], also for every address and every name of a host.
+    pub fn from_host(name: &str) -> Result<Token, TokenError> {
+        if name.len() != 52 {
+            return name.parse();
+        }
+        // Refuses texts in which the four bits too many are not zero.
+        let bytes = BASE32_NOPAD_NOCASE.decode(name.as_bytes()).map_err(|_| TokenError::Malformed)?;
+        Ok(Token(bytes.try_into().map_err(|_| TokenError::Malformed)?))
     }
 
     /// The hash, which replaces the token everywhere but in the client's URL.
@@ -158,6 +179,23 @@ mod tests {
             "0f007385b6f9d4b7eeb2748605afe1a984a0a3bfa3f014d09e2a784ce9e5cd1a"
         );
         assert_eq!(zero.hash().to_string().parse::<TokenHash>().unwrap(), zero.hash());
+    }
+
+    #[test]
+    fn a_token_survives_a_client_that_changes_the_case_of_names() {
+        let token = Token::generate().unwrap();
+        let name = token.reveal_as_host();
+        assert_eq!((name.len(), name.to_ascii_lowercase()), (52, name.clone()));
+        for written in [name.clone(), name.to_ascii_uppercase(), token.reveal()] {
+            assert_eq!(Token::from_host(&written).unwrap(), token);
+        }
+        let zero: Token = "A".repeat(43).parse().unwrap();
+        assert_eq!(zero.reveal_as_host(), "a".repeat(52));
+        let stray_bits = format!("{}b", "a".repeat(51));
+        let address = format!("{}.example.com", "a".repeat(40));
+        for not in ["", "169.254.169.254", "localhost", "[::1]", &stray_bits, &address, &"1".repeat(52), &"é".repeat(26)] {
+            assert_eq!(Token::from_host(not), Err(TokenError::Malformed), "{not}");
+        }
     }
 
     #[test]
