@@ -9,6 +9,9 @@
 #[path = "world/mod.rs"]
 mod world;
 
+#[path = "screens/native.rs"]
+mod native;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

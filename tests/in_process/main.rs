@@ -5,6 +5,7 @@
 
 mod agent;
 mod client;
+mod connect;
 mod ends;
 mod openers;
 mod pages;

@@ -4,6 +4,7 @@
 
 mod agent;
 mod client;
+mod connect;
 mod ends;
 mod grants;
 mod openers;

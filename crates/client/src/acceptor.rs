@@ -1,7 +1,7 @@
 //! Where `open --listen` accepts local connections: a TCP port, or a unix socket that only its user can connect to.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use service::listen::ListenAddress;
 
-use super::peer_watch::PeerWatch;
+use super::peer_watch::{PeerWatch, is_of_this_user};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -32,6 +32,8 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 pub(crate) enum Acceptor {
     /// Anyone who reaches the port may connect.
     Tcp(TcpListener),
+    /// A port of loopback for programs of the same user.
+    Own(TcpListener),
     /// Only programs of the same user may connect.
     Unix(UnixListener, SocketFile),
 }
@@ -64,10 +66,18 @@ impl Acceptor {
         }
     }
 
+    /// A free port of loopback that only programs of this user can use.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) async fn bind_own() -> io::Result<Acceptor> {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map(Acceptor::Own)
+    }
+
     /// The address to connect to, with the port that was picked for port 0.
     pub(crate) fn address(&self) -> io::Result<String> {
         Ok(match self {
-            Acceptor::Tcp(listener) => listener.local_addr()?.to_string(),
+            Acceptor::Tcp(listener) | Acceptor::Own(listener) => listener.local_addr()?.to_string(),
             Acceptor::Unix(_, file) => ListenAddress::Unix(file.0.clone()).to_string(),
         })
     }
@@ -76,14 +86,17 @@ impl Acceptor {
     pub(crate) fn is_open_to_others(&self) -> io::Result<bool> {
         match self {
             Acceptor::Tcp(listener) => Ok(!listener.local_addr()?.ip().is_loopback()),
-            Acceptor::Unix(..) => Ok(false),
+            Acceptor::Own(_) | Acceptor::Unix(..) => Ok(false),
         }
     }
 
     pub(crate) async fn accept(&self) -> io::Result<LocalConnection> {
         match self {
-            Acceptor::Tcp(listener) => {
+            Acceptor::Tcp(listener) | Acceptor::Own(listener) => {
                 let (stream, peer) = listener.accept().await?;
+                if matches!(self, Acceptor::Own(_)) && !is_of_this_user(peer, stream.local_addr()?) {
+                    return Err(io::Error::other("a program of another user was refused"));
+                }
                 stream.set_nodelay(true)?;
                 SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
                 let ends = Some((peer, stream.local_addr()?));
@@ -165,6 +178,16 @@ mod tests {
                 timeout(SOON, connection.peer.closed()).await.unwrap();
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_port_of_ones_own_takes_programs_of_the_same_user() {
+        let acceptor = Acceptor::bind_own().await.unwrap();
+        let address: SocketAddr = acceptor.address().unwrap().parse().unwrap();
+        let (program, accepted) = tokio::join!(TcpStream::connect(address), acceptor.accept());
+        assert!(accepted.is_ok());
+        // A connection that the kernel does not list, as one of another machine.
+        assert!(!is_of_this_user(address, program.unwrap().local_addr().unwrap()));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use protocol::mode::Mode;
 use service::listen::ListenAddress;
 
+use super::display::Display;
 use super::escape::Escape;
 use super::log_options::LogOptions;
 
@@ -47,8 +48,20 @@ pub struct Args {
     #[arg(long)]
     pub(crate) stdio: bool,
     /// Print the websocket URL, for a program, and not that of the page that shows the target in a browser.
-    #[arg(long, conflicts_with_all = ["stdio", "listen", "url_file"])]
+    #[arg(long, conflicts_with_all = ["stdio", "listen", "url_file", "vv", "viewer"])]
     pub(crate) ws: bool,
+    /// Write a file for a SPICE viewer (remote-viewer FILE), which opens the session through the relay alone. The file is
+    /// a secret, new, and good for one viewer within 60 s. - prints it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stdio", "listen", "viewer"])]
+    pub(crate) vv: Option<PathBuf>,
+    /// Show the screen in a viewer on this machine, and end with it: remote-viewer for SPICE, vncviewer for VNC, or
+    /// PROGRAM. Needs no trust of the viewer in the relay's certificate.
+    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "",
+        conflicts_with_all = ["stdio", "listen"])]
+    pub(crate) viewer: Option<PathBuf>,
+    /// With --viewer and --vv: what the target's screen speaks. Default: what the host says.
+    #[arg(long = "as", value_enum, value_name = "PROTOCOL")]
+    pub(crate) display: Option<Display>,
     /// With --stdio on a terminal: whether to send every key to the target, including Ctrl-C.
     #[arg(long, value_enum, default_value_t = RawChoice::Auto, requires = "stdio")]
     pub(crate) raw: RawChoice,

@@ -6,6 +6,7 @@ mod api;
 mod arguments;
 mod bridge;
 mod console;
+mod display;
 mod escape;
 mod listen;
 mod log_options;
@@ -24,4 +25,6 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 mod url_file;
+mod viewer;
+mod viewer_file;
 mod watched;

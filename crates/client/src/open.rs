@@ -26,6 +26,13 @@ pub async fn run(args: Args, as_json: bool) -> Result<i32, ExitError> {
     if let Some(address) = &args.listen {
         return opener.listen(address, as_json).await.map(|()| 0);
     }
+    if let Some(program) = &args.viewer {
+        return opener.show(program, args.display).await.map(|()| 0);
+    }
+    if let Some(file) = &args.vv {
+        let has_own_ca = args.ca_file.is_some();
+        return opener.write_viewer_file(file, args.display, has_own_ca, as_json).await.map(|()| 0);
+    }
     opener.print(args.ws, as_json).await.map(|()| 0)
 }
 
@@ -33,7 +40,7 @@ impl Opener {
     /// Prints the URL of the page that shows the target, or the websocket URL for another program.
     pub(crate) async fn print(&self, ws: bool, as_json: bool) -> Result<(), ExitError> {
         let Source::Platform { api, request } = &self.source else {
-            return Err(anyhow!("--url-file needs --stdio or --listen")).or_exit(Exit::Usage);
+            return Err(anyhow!("--url-file needs --stdio, --listen, --viewer or --vv")).or_exit(Exit::Usage);
         };
         let session = self.open_session(api, request).await?;
         let page = if ws { None } else { Some(page::of_session(&session.url, &self.dialer).await) };

@@ -127,7 +127,7 @@ impl Opener {
 }
 
 /// The error if the key may not open the requested target, or there is none of that name.
-fn unknown_target(request: &OpenRequest, targets: &[TargetInfo]) -> Option<ExitError> {
+pub(crate) fn unknown_target(request: &OpenRequest, targets: &[TargetInfo]) -> Option<ExitError> {
     if targets.iter().any(|target| target.name == request.target) {
         return None;
     }

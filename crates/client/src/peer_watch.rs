@@ -75,6 +75,16 @@ fn is_closed_here(theirs: SocketAddr, ours: SocketAddr) -> bool {
         })
 }
 
+/// Whether a program of this user holds the other end of a connection of loopback.
+pub(crate) fn is_of_this_user(theirs: SocketAddr, ours: SocketAddr) -> bool {
+    const UID: usize = 7;
+    let Some(pair) = pair(theirs, ours, hex_v4) else { return false };
+    let list = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let line = list.lines().find(|line| line.contains(&pair));
+    let uid = line.and_then(|line| line.split_whitespace().nth(UID)?.parse().ok());
+    uid.is_some_and(|uid: u32| uid == nix::unistd::Uid::effective().as_raw())
+}
+
 /// Both addresses as a line of the list has them. None if they are of another family than the list.
 fn pair(theirs: SocketAddr, ours: SocketAddr, hex: fn(IpAddr) -> Option<String>) -> Option<String> {
     let one = |end: SocketAddr| Some(format!("{}:{:04X}", hex(end.ip())?, end.port()));

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
@@ -37,6 +37,10 @@ const INTERACTIVE_UNSENT: u32 = 16 * 1024;
 /// counts its queue in segments: that would be 2 MB of screen for a client that reads nothing.
 const INTERACTIVE_SEGMENT: u32 = 1448;
 
+/// A silent connection is probed after 30 s, then every 10 s.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
+
 impl Socket {
     /// Sets the buffers for a stream of this profile.
     pub fn apply_profile(&self, profile: Profile) {
@@ -51,6 +55,16 @@ impl Socket {
         let Some(tcp) = self.tcp() else { return };
         if let Err(error) = SockRef::from(tcp).set_tcp_user_timeout(limit) {
             tracing::debug!("time limit of a connection: {error}");
+        }
+    }
+
+    /// Lets the kernel end the connection if its other side is gone, or takes nothing for this long: for a peer that
+    /// answers no pings.
+    pub fn expect_life(&self, limit: Duration) {
+        self.give_up_after(Some(limit));
+        let Some(tcp) = self.tcp() else { return };
+        if let Err(error) = SockRef::from(tcp).set_tcp_keepalive(&KEEPALIVE) {
+            tracing::debug!("keepalive of a connection: {error}");
         }
     }
 

@@ -10,20 +10,19 @@ use std::time::Duration;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug, debug_span};
 
 use http1::server::response::{self, Response};
 use net::socket::Socket;
-use protocol::audit::{Context, Event};
+use protocol::audit::Event;
 use protocol::close::CloseFrame;
 use protocol::control::{FromRelay, SUBPROTOCOL, ToClient, to_text};
 use protocol::end::{Closing, End};
 use protocol::headers::TEST;
 use protocol::token::{Token, TokenHash};
-use service::network::{self, SUBSCRIBER};
 use stream::pair;
-use websocket::connection::{CloseAction, WebSocket};
+use websocket::connection::{CloseAction, EndedWebSocket, WebSocket};
 use websocket::frame::Role;
 use websocket::reader::Text;
 use websocket::upgrade;
@@ -31,16 +30,13 @@ use websocket::upgrade;
 use super::metrics::{Cut, GaugeGuard};
 use super::peer::Peer;
 use super::refusal;
-use super::rendezvous::{ClientIdentity, Linked, Waiting};
+use super::relayed::Relayed;
+use super::rendezvous::{ClientIdentity, Linked};
 use super::slots::Slot;
 use super::state::{HostSocket, State};
-use relayed::Relayed;
+use super::waiting::{HAND_OVER, WaitEnd};
 
 mod identity;
-mod relayed;
-
-/// How long handing over a claimed host's websocket may take, even if `client_wait` is shorter.
-const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// How long a refused client may take to read the reason. Nothing else was sent to it.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -116,6 +112,9 @@ pub(crate) fn connect(
     response
 }
 
+/// What is left of host and client when their stream has ended.
+type Sides = (EndedWebSocket<Socket>, EndedWebSocket<Socket>);
+
 struct Client {
     relay: Arc<State>,
     websocket: WebSocket<Socket>,
@@ -182,12 +181,11 @@ impl Client {
         }
         let profile = relayed.stream.admission().profile;
         let stop = Box::pin(self.relay.clone().stop_at(relayed.stream.until().into()));
-        let link = pair::link(
-            host.apply_profile(profile),
-            self.websocket.apply_profile(profile),
-            self.control,
-            stop,
-        );
+        let (host, client) = (host.apply_profile(profile), self.websocket.apply_profile(profile));
+        let link = async move {
+            let (outcome, host, client) = pair::link(host, client, self.control, stop).await;
+            (outcome, (host, client))
+        };
         // A task of its own, so that the state of the handshake is freed while the stream lives.
         let span = debug_span!(
             parent: None,
@@ -195,7 +193,10 @@ impl Client {
             session = relayed.stream.admission().session,
             stream = relayed.stream.number()
         );
-        self.relay.tasks.spawn(relayed.run(Box::pin(link)).instrument(span));
+        let run = relayed.run(Box::pin(link), async |(host, client): Sides| {
+            tokio::join!(host.close(), client.close());
+        });
+        self.relay.tasks.spawn(run.instrument(span));
     }
 
     /// Closes the client with a code, and records it.
@@ -205,43 +206,7 @@ impl Client {
     }
 
     async fn refused(self, closing: Closing, close_action: CloseAction, token: Option<TokenHash>) {
-        self.relay.metrics.refused_client(closing.end);
-        if self.relay.unknown_peers.admits(network::containing(self.address, SUBSCRIBER)) {
-            let context = Context { peer: Some(self.address), token, ..Context::default() };
-            self.relay.audit.report(context, Event::Refused(closing));
-        }
+        self.relay.client_refused(closing, self.address, token);
         self.websocket.finish_within(close_action, CLOSE_WAIT).await;
-    }
-}
-
-/// How waiting for a host ended.
-enum WaitEnd {
-    Host(Box<Linked<HostSocket>>),
-    /// The host left while it was claimed: another one may come.
-    HostLeft,
-    Refused(CloseFrame),
-}
-
-impl State {
-    async fn await_host(&self, mut waiting: Waiting<HostSocket>, late: Instant) -> WaitEnd {
-        let late = if waiting.has_host() { late.max(Instant::now() + HAND_OVER) } else { late };
-        tokio::select! {
-            biased;
-            result = waiting.result() => match result {
-                Some(Ok(linked)) => WaitEnd::Host(Box::new(linked)),
-                Some(Err(why)) => WaitEnd::Refused(why),
-                None => WaitEnd::HostLeft,
-            },
-            () = sleep_until(late) => WaitEnd::Refused(waiting.timeout_end().into()),
-            () = self.stopping.cancelled() => WaitEnd::Refused(End::RelayRestarting.into()),
-        }
-    }
-
-    /// Waits until a linked stream must end: its session's time is over, or the relay has drained.
-    async fn stop_at(self: Arc<State>, until: Instant) -> CloseFrame {
-        tokio::select! {
-            () = sleep_until(until) => CloseFrame::new(End::SessionEnded, "the session's time is over"),
-            () = self.drained.cancelled() => End::RelayRestarting.into(),
-        }
     }
 }

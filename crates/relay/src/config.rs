@@ -41,6 +41,7 @@ pub struct Raw<P> {
     #[serde(deserialize_with = "networks")]
     trusted_proxies: Vec<IpNet>,
     tls: Option<RawTls>,
+    connect: RawConnect,
     auth: RawAuth,
     limits: RawLimits,
     web: RawWeb,
@@ -56,6 +57,7 @@ impl<P> Default for Raw<P> {
             admin: Some(ListenAddress::Tcp("127.0.0.1:8081".into())),
             trusted_proxies: vec![],
             tls: None,
+            connect: RawConnect::default(),
             auth: RawAuth::default(),
             limits: RawLimits::default(),
             web: RawWeb::default(),
@@ -69,6 +71,12 @@ impl<P> Default for Raw<P> {
 struct RawTls {
     cert_file: String,
     key_file: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawConnect {
+    allow_plaintext: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -235,6 +243,7 @@ impl<P> Raw<P> {
             admin: self.admin.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             tls,
+            plaintext_connect: self.connect.allow_plaintext,
             auth: self.auth.check(loaded)?,
             web: self.web.check(loaded)?,
             websocket: Limits {

@@ -26,15 +26,18 @@ pub mod api;
 mod bound;
 mod client;
 pub mod config;
+mod connect;
 mod host;
 mod metrics;
 pub mod pages;
 mod peer;
 mod refusal;
+mod relayed;
 pub mod rendezvous;
 mod routes;
 mod slots;
 mod state;
+mod waiting;
 
 /// How long peers may take to answer the last close frame when the relay stops.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);

@@ -3,7 +3,9 @@
 use hyper::StatusCode;
 
 use http1::server::response::{Response, error};
+use protocol::close::CloseFrame;
 use protocol::command::{Code, Refusal};
+use protocol::end::End;
 use websocket::upgrade::{NotWebsocket, upgrade_required};
 
 /// A host's dial that is refused: 4xx, do not retry; 5xx, retry.
@@ -16,6 +18,23 @@ pub(crate) fn dial_refused(refusal: &Refusal) -> Response {
         _ => StatusCode::UNAUTHORIZED,
     };
     error(status, refusal.code.label(), &refusal.message)
+}
+
+/// A client that is refused and is no websocket: the status that is nearest to the close code, which is in the body by its
+/// label.
+pub(crate) fn client_refused(why: &CloseFrame) -> Response {
+    let status = match why.end() {
+        End::BadRequest => StatusCode::BAD_REQUEST,
+        End::TokenMalformed | End::NotAllowed => StatusCode::FORBIDDEN,
+        End::NoHost => StatusCode::NOT_FOUND,
+        End::TokenUsed => StatusCode::CONFLICT,
+        End::SessionEnded => StatusCode::GONE,
+        End::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        End::RelayRestarting => StatusCode::SERVICE_UNAVAILABLE,
+        End::HostLate | End::TargetTimeout => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    error(status, why.end().label(), why.words())
 }
 
 /// A request for a websocket that cannot become one.

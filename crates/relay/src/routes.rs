@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 
 use http1::server::admin::TEXT;
 use http1::server::request;
@@ -17,12 +17,13 @@ use super::metrics::Cut;
 use super::peer::Peer;
 use super::slots::Slot;
 use super::state::State;
-use super::{client, host};
+use super::{client, connect, host};
 
-const ONCE: [&str; 11] = [
+const ONCE: [&str; 12] = [
     "host",
     "origin",
     "authorization",
+    "proxy-authorization",
     "sec-websocket-key",
     "sec-websocket-version",
     headers::HOST,
@@ -62,6 +63,9 @@ async fn route(relay: Arc<State>, request: Request<Incoming>, from: IpAddr, slot
         relay.metrics.cut(Cut::Full);
         let why = "too many connections of this address";
         return response::error(StatusCode::TOO_MANY_REQUESTS, "too_many", why);
+    }
+    if request.method() == Method::CONNECT {
+        return connect::connect(&relay, request, from, peer, slot).await;
     }
     let path = request.uri().path();
     if path == HOST_PATH {

@@ -30,6 +30,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// Files of certificate and key; `None` without TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Whether `CONNECT` is answered without TLS to clients that are not on this machine.
+    pub plaintext_connect: bool,
     /// How hosts prove that they may park.
     pub auth: Auth,
     /// The page for people.
