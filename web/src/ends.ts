@@ -167,6 +167,7 @@ export const API_CODES: Readonly<Record<string, End>> = {
     "Check your network, then try again."),
   not_understood: end("bad", true, "The answer was not understood.", "It does not come from a relay, but maybe from a proxy on the way.",
     "Try again. If it happens again, tell your administrator."),
+  closed: end("good", true, "You closed the session.", "Nothing is running in it any more.", "Open a new session if you need one."),
   view_failed: end("bad", true, "This page could not show the session.", "A part of the page could not be loaded or failed.",
     "Load the page again, then open a new session."),
 };

@@ -1,0 +1,74 @@
+import type { Signal } from "@preact/signals";
+import type { Action, View } from "../views/view";
+import { copiesHere, copy, readClipboard, setCopiesHere } from "./clipboard";
+import type { Asking } from "./frame";
+import type { Running } from "./running";
+import { download } from "./viewer-file";
+
+interface Around {
+  running: Running;
+  view: View;
+  live: boolean;
+  mayWrite: boolean;
+  pane: HTMLElement | null;
+  paste(text: string): void;
+  asking: Signal<Asking | undefined>;
+}
+
+/** Actions that every view has, as far as it can do them. */
+export function frameActions({ running, view, live, mayWrite, pane, paste, asking }: Around): Action[] {
+  const all: Action[] = [];
+  if (mayWrite && view.type) all.push({ id: "frame-type", label: "Type a text…", icon: "keyboard", run: () => { asking.value = { what: "type" }; } });
+  if (mayWrite && view.paste) {
+    all.push({ id: "frame-paste", label: "Paste", icon: "paste", run: () => void pasteFromClipboard(paste, asking) });
+  }
+  const copied = running.clipboard.value;
+  if (live && (copied !== undefined || copiesHere(running))) {
+    all.push({
+      id: "frame-clipboard", label: "Clipboard of the other side", icon: "clipboard",
+      items: [
+        ...(copied === undefined ? [] : [{ id: "frame-copy", label: "Copy its text here", icon: "copy", run: () => void copy(running, copied) }]),
+        {
+          id: "frame-copies", label: "Copy by itself, for this target", icon: "clipboard", pressed: copiesHere(running),
+          run: () => {
+            const on = !copiesHere(running);
+            setCopiesHere(running, on);
+            if (on && copied !== undefined) void copy(running, copied);
+            running.say(on ? "What is copied there is copied here, too." : "Nothing is copied here by itself any more.");
+          },
+        },
+      ],
+    });
+  }
+  if (view.download) {
+    all.push({
+      id: "frame-download", label: "Download the text", icon: "download",
+      run: () => { const file = view.download?.(); if (file) download(file.name, file.data); },
+    });
+  }
+  if (document.fullscreenEnabled && pane) {
+    const on = document.fullscreenElement === pane;
+    all.push({ id: "frame-fullscreen", label: "Full screen", icon: "fullscreen", pressed: on, run: () => void fullScreen(pane, on) });
+  }
+  return all;
+}
+
+async function pasteFromClipboard(paste: (text: string) => void, asking: Signal<Asking | undefined>): Promise<void> {
+  const text = await readClipboard();
+  if (text === undefined) asking.value = { what: "by-hand" };
+  else if (text !== "") paste(text);
+}
+
+/** Where the browser can, keys such as Alt-Tab and Escape go to the other side in full screen. */
+interface KeyboardLock { lock?(): Promise<void>; unlock?(): void }
+
+async function fullScreen(pane: HTMLElement, on: boolean): Promise<void> {
+  const { keyboard } = navigator as { keyboard?: KeyboardLock };
+  if (on) {
+    keyboard?.unlock?.();
+    await document.exitFullscreen();
+    return;
+  }
+  await pane.requestFullscreen({ navigationUI: "hide" });
+  await keyboard?.lock?.().catch(() => undefined);
+}
