@@ -40,6 +40,9 @@ export class ApiError extends Error {
   }
 }
 
+/** How long an answer may take, in milliseconds. The relay holds a request for changes for 25 s. */
+const LONGEST_WAIT = 40_000;
+
 interface Call { method?: string; body?: unknown; signal?: AbortSignal }
 
 /** The address of a path of the API, below the prefix that the page has. */
@@ -53,13 +56,20 @@ async function request(path: string, { method = "GET", body, signal }: Call): Pr
     init.body = JSON.stringify(body);
     init.headers = { "Content-Type": "application/json" };
   }
-  if (signal !== undefined) init.signal = signal;
+  const timeout = new AbortController();
+  init.signal = timeout.signal;
+  const timer = setTimeout(() => timeout.abort(), LONGEST_WAIT);
+  const stop = () => timeout.abort();
+  signal?.addEventListener("abort", stop, { once: true });
   let response: Response;
   try {
     response = await fetch(address(path), init);
   } catch (error) {
-    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    if (signal?.aborted) throw error;
     throw new ApiError(0, "unreachable", "no answer");
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
   }
   if (response.ok) return response;
   const wait = Number(response.headers.get("Retry-After") ?? "");

@@ -1,16 +1,17 @@
 import "./styles/app.css";
 import { render } from "preact";
 import { signal } from "@preact/signals";
+import { useRef } from "preact/hooks";
 import { loadMe, me, meError } from "./account";
 import { followChanges } from "./live";
-import { Message } from "./parts/message";
+import { Empty, Message } from "./parts/message";
 import { Toasts } from "./parts/toast";
 import { Hosts } from "./pages/hosts";
-import { Open, Working } from "./pages/open";
+import { Open } from "./pages/open";
 import { Sessions } from "./pages/sessions";
 import { Failure, Shell } from "./pages/shell";
 import { SignIn } from "./pages/sign-in";
-import { Empty } from "./parts/message";
+import { Working } from "./parts/working";
 import { go, onLink, route } from "./router";
 import { applyTheme } from "./settings";
 
@@ -29,10 +30,14 @@ addEventListener("hashchange", () => { link.value = takeSecret() ?? link.value; 
 function App() {
   const account = me.value;
   const { path } = route.value;
-  if (link.value !== undefined || account === null) {
+  // A session that runs goes on when the sign-in has ended; only a new one needs another sign-in.
+  const shown = useRef<string | undefined>(undefined);
+  const goesOn = shown.current === path && path.startsWith("open/");
+  if (account) shown.current = path;
+  if (link.value !== undefined || (account === null && !goesOn)) {
     return <SignIn link={link.value} onLinkGone={() => { link.value = undefined; }} />;
   }
-  if (account === undefined) {
+  if (account === undefined && !goesOn) {
     return (
       <Shell>
         {meError.value

@@ -1,4 +1,5 @@
 import { useEffect, useMemo } from "preact/hooks";
+import { me } from "../account";
 import { Icon } from "../parts/icons";
 import { Empty } from "../parts/message";
 import { visible } from "../parts/text";
@@ -10,7 +11,8 @@ import { Opening } from "../session/opening";
 import type { Running } from "../session/running";
 import { Split } from "../session/split";
 import { OpenQuestion } from "./open-question";
-import { themeItems } from "./shell";
+import { themeItems } from "../parts/theme-menu";
+import { Working } from "../parts/working";
 import { besideItems, showOnly } from "./beside";
 
 /** One session, or two side by side. */
@@ -72,9 +74,13 @@ function Over({ opening, running }: { opening: Opening; running: Running | undef
   if (ending !== undefined) {
     return (
       <EndCard ending={ending}>
-        <button type="button" class="button primary" onClick={() => void opening.proceed()}>
-          {opening.running.value === undefined ? "Try again" : "Open a new session"}
-        </button>
+        {me.value === null
+          ? <a class="button primary" href="sign-in" onClick={onLink}>Sign in</a>
+          : (
+            <button type="button" class="button primary" onClick={() => void opening.proceed()}>
+              {opening.running.value === undefined ? "Try again" : "Open a new session"}
+            </button>
+          )}
         <a class="button" href="./" onClick={onLink}>To the hosts</a>
       </EndCard>
     );
@@ -89,8 +95,4 @@ function endingOf(opening: Opening, running: Running | undefined): Ending | unde
   if (!running || !ended) return undefined;
   const exit = running.exit.value;
   return { code: ended.code, said: ended.reason, ...(exit === undefined ? {} : { exit }) };
-}
-
-export function Working({ words }: { words: string }) {
-  return <div class="working" role="status"><span class="spinner" aria-hidden="true" />{words}</div>;
 }

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Icon } from "../parts/icons";
 import { focusFirst } from "./list-keys";
 
-interface SearchFieldProps { label: string; value: Signal<string>; list: RefObject<HTMLElement> }
+interface SearchFieldProps { label: string; value: Signal<string>; list: RefObject<HTMLElement | null> }
 
 /** A search that `/` reaches from anywhere on the page; arrow down goes on to the list. */
 export function SearchField({ label, value, list }: SearchFieldProps) {

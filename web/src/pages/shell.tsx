@@ -9,17 +9,7 @@ import { visible } from "../parts/text";
 import { notify } from "../parts/toast";
 import { Words } from "../parts/words";
 import { onLink, route } from "../router";
-import { chooseTheme, theme, type Theme } from "../settings";
-
-const THEMES: [Theme, string][] = [["auto", "Colours of the system"], ["light", "Light"], ["dark", "Dark"]];
-
-/** The choices of colours, for menus. */
-export function themeItems(): Item[] {
-  return [
-    { label: "Colours", heading: true },
-    ...THEMES.map(([value, label]) => ({ label, pressed: theme.value === value, run: () => chooseTheme(value) })),
-  ];
-}
+import { themeItems } from "../parts/theme-menu";
 
 async function leave(everywhere: boolean): Promise<void> {
   try {

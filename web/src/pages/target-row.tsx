@@ -45,24 +45,23 @@ export function TargetRow({ host, target }: { host: string; target: Target }) {
   const title = visible(target.title ?? target.name);
   return (
     <li class="target" data-row-of>
-      <a class="target-link" data-row href={openPath(wanted(main))} aria-label={`Open ${title}${modes[0] === "ro" && !both ? ", read-only" : ""}`}
-        onClick={(event) => {
-          if (!hasParams) { onLink(event); return; }
-          event.preventDefault();
-          choose(main);
-        }}>
-        <span class="tile"><Icon name={kindIcon(target.kind, view)} /></span>
-        <span class="target-words">
-          <span class="target-title"><Words text={title} /></span>
-          <span class="target-sub muted">
-            {target.title !== undefined && <><Words text={target.name} mono /> · </>}{kindWords(target.kind)}
-            {view !== undefined && view !== "log" && view !== "terminal" && <> · {view.toUpperCase()}</>}
-            {hasParams && <> · asks for <Words text={(target.params ?? []).join(", ")} /></>}
-          </span>
+      <span class="tile"><Icon name={kindIcon(target.kind, view)} /></span>
+      <div class="target-words">
+        <a class="target-link" data-row href={openPath(wanted(main))}
+          onClick={(event) => {
+            if (!hasParams) { onLink(event); return; }
+            event.preventDefault();
+            choose(main);
+          }}>
+          <span class="sr">Open </span><Words text={target.title ?? target.name} />
+        </a>
+        <span class="target-sub muted">
+          {target.title !== undefined && <><Words text={target.name} mono /> · </>}{kindWords(target.kind)}
+          {view !== undefined && view !== "log" && view !== "terminal" && <> · {view.toUpperCase()}</>}
+          {hasParams && <> · asks for <Words text={(target.params ?? []).join(", ")} /></>}
         </span>
-        {modes.length === 1 && modes[0] === "ro" && <span class="badge">Read-only</span>}
-        {view !== undefined && <span class="button small" aria-hidden="true">Open</span>}
-      </a>
+      </div>
+      {modes.length === 1 && modes[0] === "ro" && <span class="badge">Read-only</span>}
       <div class="target-buttons">
         {both && <button type="button" class="button small quiet wide-only" onClick={() => choose({ mode: "ro" })}>Open read-only</button>}
         {view === "spice" && (
@@ -70,7 +69,8 @@ export function TargetRow({ host, target }: { host: string; target: Target }) {
             onClick={() => choose({ viewer: true })}>Desktop viewer</button>
         )}
         {view === undefined
-          && <Menu label={`Open ${title} as`} class="button small" items={items.filter(({ label }) => label !== "Open read-only")}>Open as…<Icon name="down" size={14} /></Menu>}
+          ? <Menu label={`Open ${title} as`} class="button small" items={items.filter(({ label }) => label !== "Open read-only")}>Open as…<Icon name="down" size={14} /></Menu>
+          : <span class="button small wide-only" aria-hidden="true">Open</span>}
         {view !== undefined && <Menu label={`More ways to open ${title}`} items={items} />}
       </div>
       {asking.value && (

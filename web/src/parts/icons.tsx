@@ -31,6 +31,8 @@ const PATHS: Record<string, string> = {
   keyboard: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M7 14h10",
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   fullscreen: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
+  "fullscreen-exit": "M9 4v5H4M15 4v5h5M20 15h-5v5M9 20v-5H4",
+  language: "M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18zM3.5 9h17M3.5 15h17M12 3c-5 5-5 13 0 18M12 3c5 5 5 13 0 18",
   clipboard: "M9 4h6v3H9zM9 5H6v15h12V5h-3M9 12h6M9 16h4",
   settings: "M4 7h9M17 7h3M4 17h3M11 17h9M13 4.5v5M7 14.5v5",
   filter: "M4 5h16l-6 7v6l-4 2v-8z",
@@ -66,7 +68,7 @@ export function Icon({ name, size = 18 }: { name: string; size?: number }) {
   const path = PATHS[name] ?? PATHS[OTHER_NAMES[name] ?? ""] ?? PATHS["other"];
   return (
     <svg class="icon" width={size} height={size} viewBox="0 0 24 24" fill="none" stroke="currentColor"
-      stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">
+      stroke-width={name === "more" ? 2.8 : 1.7} stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">
       <path d={path} />
     </svg>
   );

@@ -46,7 +46,9 @@ export function frameActions({ running, view, live, mayWrite, pane, paste, askin
       run: () => { const file = view.download?.(); if (file) download(file.name, file.data); },
     });
   }
-  if (document.fullscreenEnabled && pane) {
+  // Screens bring their own, which takes the keys of the system along.
+  const own = running.actions.value.some(({ id }) => id === "fullscreen");
+  if (!own && document.fullscreenEnabled && pane) {
     const on = document.fullscreenElement === pane;
     all.push({ id: "frame-fullscreen", label: "Full screen", icon: "fullscreen", pressed: on, run: () => void fullScreen(pane, on) });
   }
@@ -59,16 +61,6 @@ async function pasteFromClipboard(paste: (text: string) => void, asking: Signal<
   else if (text !== "") paste(text);
 }
 
-/** Where the browser can, keys such as Alt-Tab and Escape go to the other side in full screen. */
-interface KeyboardLock { lock?(): Promise<void>; unlock?(): void }
-
 async function fullScreen(pane: HTMLElement, on: boolean): Promise<void> {
-  const { keyboard } = navigator as { keyboard?: KeyboardLock };
-  if (on) {
-    keyboard?.unlock?.();
-    await document.exitFullscreen();
-    return;
-  }
-  await pane.requestFullscreen({ navigationUI: "hide" });
-  await keyboard?.lock?.().catch(() => undefined);
+  await (on ? document.exitFullscreen() : pane.requestFullscreen({ navigationUI: "hide" }));
 }
