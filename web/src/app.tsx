@@ -40,6 +40,7 @@ function App() {
   if (account === undefined && !goesOn) {
     return (
       <Shell>
+        <h1 class="sr">stream</h1>
         {meError.value
           ? <Message><Failure code={meError.value.code} message={meError.value.message} /> <button type="button" class="button small" onClick={() => void loadMe()}>Try again</button></Message>
           : <Working words="Loading…" />}
@@ -52,7 +53,7 @@ function App() {
   if (path.startsWith("open/")) return <Open />;
   return (
     <Shell>
-      <div class="panel"><Empty icon="other" title="There is no such page"><a class="button" href="./" onClick={onLink}>To the hosts</a></Empty></div>
+      <div class="panel"><Empty alone icon="other" title="There is no such page"><a class="button" href="./" onClick={onLink}>To the hosts</a></Empty></div>
     </Shell>
   );
 }

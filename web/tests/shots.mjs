@@ -1,4 +1,4 @@
-// Screenshots of every page and state, with axe-core on each. Usage: node tests/shots.mjs OUT [PART-OF-A-NAME]
+// Screenshots of every page and state, with axe-core on each. Usage: node tests/shots.mjs OUT [PATTERN]
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 import { serve } from "./serve.mjs";
 
 const out = process.argv[2] ?? "shots";
-const only = process.argv[3] ?? "";
+const only = new RegExp(process.argv[3] ?? "");
 mkdirSync(out, { recursive: true });
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const wide = { width: 1200, height: 780 };
@@ -61,8 +61,11 @@ const SHOTS = [
     data.setData("text/plain", "cd /srv\nrm -rf ./build\u202e\necho done\n");
     document.activeElement.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
   }), wait("Paste 3 lines"))],
-  ["end-4410", "usual", "/open/web1/end-4410", all(wait("no such target"))],
-  ["split", "usual", "/open/web1/shell|web2/console", all(async (page) => { for (const button of await page.getByRole("button", { name: "Open", exact: true }).all()) await button.click(); }, pause(2200))],
+  ["end-4410", "usual", "/open/ends/end-4410", all(agree, wait("The session was ended"))],
+  ["end-1000", "usual", "/open/ends/end-1000", all(agree, wait("The program ended"))],
+  ["split", "usual", "/open/web1/shell|web2/console", all(async (page) => { 
+    for (let pane = 0; pane < 2; pane += 1) await page.locator(".pane").nth(pane).getByRole("button", { name: "Open", exact: true }).click();
+  }, pause(2200))],
   ["view-none", "usual", "/view", wait("There is no session")],
   ["view-refused", "usual", "/view#wss://evil.example/v1/stream/abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG", wait("not opened")],
   ["view-choose", "usual", (origin) => `/view#${origin.replace(/^http/, "ws")}/v1/stream/shell`, wait("How is this shown")],
@@ -73,7 +76,7 @@ const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", arg
 const server = await serve();
 let bad = 0;
 for (const [name, world, path, act] of SHOTS) {
-  if (!name.includes(only)) continue;
+  if (!only.test(name)) continue;
   for (const [look, options] of [["light", { viewport: wide, colorScheme: "light" }], ["dark", { viewport: wide, colorScheme: "dark" }], ["phone", { viewport: phone, colorScheme: "light", hasTouch: true, isMobile: true, deviceScaleFactor: 2 }]]) {
     server.change(world);
     const context = await browser.newContext({ ...options, reducedMotion: "reduce" });

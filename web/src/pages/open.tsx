@@ -37,7 +37,7 @@ export function Open() {
 function BadAddress() {
   return (
     <main class="session-page">
-      <Empty icon="warning" title="This address is not complete">
+      <Empty alone icon="warning" title="This address is not complete">
         <p>It has the form <code>/open/HOST/TARGET</code>, or <code>/open/HOST/TARGET|HOST/TARGET</code> for two side by side.</p>
         <a class="button" href="./" onClick={onLink}>To the hosts</a>
       </Empty>

@@ -43,7 +43,7 @@ export function ViewPage({ given, onRenew, onOpen, onEnd }: ViewPageProps) {
   if (!verdict.allowed) {
     return (
       <main class="session-page">
-        <Empty icon="lock" title="This address is not opened">
+        <Empty alone icon="lock" title="This address is not opened">
           <p class="address"><bdi>{visible(verdict.shown, { longest: 400 })}</bdi></p>
           <p>{verdict.why}</p>
           <p>{visible(verdict.todo)}</p>
@@ -93,7 +93,7 @@ function Shown({ running: shown, given, begin, onRenew, onOpen, onEnd }: ShownPr
 export function NoAddress({ embedded }: { embedded: boolean }) {
   return (
     <main class="session-page">
-      <Empty icon="screen" title={embedded ? "Waiting for a session" : "There is no session in this address"}>
+      <Empty alone icon="screen" title={embedded ? "Waiting for a session" : "There is no session in this address"}>
         {embedded
           ? <p>The page around this one says what is shown here.</p>
           : <p>Open the whole link that you got. It is good for one use, so loading the page again does not work: ask for a new link.</p>}

@@ -46,9 +46,9 @@ export function Confirm({ title, yes, danger, busy, onYes, onClose, children, wi
     <Dialog title={title} onClose={onClose} wide={wide}>
       <div class="dialog-body">{children}</div>
       <div class="dialog-buttons">
-        <button type="button" class="button" onClick={onClose}>Cancel</button>
-        <button type="button" class={danger ? "button danger" : "button primary"} data-first disabled={busy}
-          onClick={onYes}>{yes}</button>
+        <button type="button" class="button" onClick={onClose} {...(danger ? { "data-first": true } : {})}>Cancel</button>
+        <button type="button" class={danger ? "button danger" : "button primary"} disabled={busy} onClick={onYes}
+          {...(danger ? {} : { "data-first": true })}>{yes}</button>
       </div>
     </Dialog>
   );

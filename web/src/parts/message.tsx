@@ -11,14 +11,14 @@ export function Message({ tone = "danger", children }: { tone?: "danger" | "warn
   );
 }
 
-interface EmptyProps { icon: string; title: string; children?: ComponentChildren }
+interface EmptyProps { icon: string; title: string; alone?: boolean; children?: ComponentChildren }
 
-/** What a list says when nothing is in it: why, and what to do. */
-export function Empty({ icon, title, children }: EmptyProps) {
+/** What a list says when nothing is in it: why, and what to do. `alone`: it is all that the page shows. */
+export function Empty({ icon, title, alone, children }: EmptyProps) {
   return (
-    <div class="empty">
+    <div class={alone ? "empty alone" : "empty"}>
       <Icon name={icon} size={32} />
-      <h2>{title}</h2>
+      {alone ? <h1>{title}</h1> : <h2>{title}</h2>}
       {children}
     </div>
   );

@@ -6,16 +6,16 @@ type Modifier = "ctrl" | "alt";
 /** Off, for the next key, or until it is tapped again. */
 type Stick = "off" | "next" | "held";
 
-const MAIN: [key: string, label: string, name: string][] = [
-  ["Escape", "Esc", "Escape"], ["Tab", "Tab", "Tab"],
-];
-const ARROWS: [string, string, string][] = [
+/** Key, label, and how it is spoken if the label is a sign. */
+type Key = [key: string, label: string, spoken?: string];
+
+const MAIN: Key[] = [["Escape", "Esc"], ["Tab", "Tab"]];
+const ARROWS: Key[] = [
   ["ArrowLeft", "←", "Arrow left"], ["ArrowDown", "↓", "Arrow down"], ["ArrowUp", "↑", "Arrow up"], ["ArrowRight", "→", "Arrow right"],
 ];
-const MORE: [string, string, string][] = [
-  ["Home", "Home", "Home"], ["End", "End", "End"], ["PageUp", "PgUp", "Page up"], ["PageDown", "PgDn", "Page down"],
-  ["Insert", "Ins", "Insert"], ["Delete", "Del", "Delete"],
-  ...Array.from({ length: 12 }, (_, index): [string, string, string] => [`F${index + 1}`, `F${index + 1}`, `F${index + 1}`]),
+const MORE: Key[] = [
+  ["Home", "Home"], ["End", "End"], ["PageUp", "PgUp"], ["PageDown", "PgDn"], ["Insert", "Ins"], ["Delete", "Del"],
+  ...Array.from({ length: 12 }, (_, index): Key => [`F${index + 1}`, `F${index + 1}`]),
 ];
 
 /** Keys that a phone does not have. Ctrl and Alt stick for the next key; a second tap holds them. */
@@ -57,7 +57,7 @@ export function PhoneBar({ view, body }: { view: View; body: () => HTMLElement |
     };
   }, [view]);
 
-  const key = ([name, label, spoken]: [string, string, string]) => (
+  const key = ([name, label, spoken]: Key) => (
     <button type="button" key={name} aria-label={spoken} onClick={() => press(name)}>{label}</button>
   );
   const sticky = (name: Modifier, label: string, state: Signal<Stick>) => (
@@ -74,7 +74,7 @@ export function PhoneBar({ view, body }: { view: View; body: () => HTMLElement |
         {sticky("ctrl", "Ctrl", ctrl)}
         {sticky("alt", "Alt", alt)}
         {ARROWS.map(key)}
-        <button type="button" aria-expanded={more.value} aria-label="More keys" onClick={() => { more.value = !more.value; }}>Fn</button>
+        <button type="button" aria-expanded={more.value} aria-label="Fn, more keys" onClick={() => { more.value = !more.value; }}>Fn</button>
       </div>
     </div>
   );
