@@ -29,6 +29,7 @@ class LogView implements View {
   #since: Since | undefined;
   /** What was asked for before the newest requests, in case that the host refuses them. */
   #earlier: { filter: Filter; since: Since | undefined } = { filter: { pattern: "", invert: false }, since: undefined };
+  #told = true;
   #ticking: ReturnType<typeof setInterval> | undefined;
 
   constructor(context: ViewContext) {
@@ -237,7 +238,6 @@ class LogView implements View {
     this.#context.report({ type: "actions" });
   }
 
-  #told = true;
   #tick(): void {
     const { first, next, bytes } = this.#store;
     const { filter } = this.#filterRow;
@@ -247,7 +247,7 @@ class LogView implements View {
       this.#since?.label ?? "",
       this.#ended ? "Ended" : "",
     ].filter(Boolean);
-    const spoken = this.#status.update({ follow: this.#list.follow, states, first, next, bytes });
+    const spoken = this.#status.update({ follow: this.#list.follow, states, seen: this.#list.seen, first, next, bytes });
     this.#list.layer.setAttribute("aria-live", spoken ? "polite" : "off");
     if (this.#told !== this.#list.follow) {
       this.#told = this.#list.follow;

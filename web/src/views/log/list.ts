@@ -27,6 +27,8 @@ export class List {
   readonly #store: LineStore;
   readonly #events: ListEvents;
   readonly #size = new ResizeObserver(() => this.#resized());
+  /** Number behind the last line that was shown while it followed. */
+  seen = 0;
   #rows = new Map<number, HTMLElement>();
   #follow = true;
   #wrap = false;
@@ -159,8 +161,10 @@ export class List {
     const begin = this.#follow ? Math.max(first, next - count) : Math.floor(this.#top);
     this.#place(begin, Math.min(next, begin + count));
     this.#scrollTo(this.#follow ? height : lines === 0 ? 0 : ((this.#top - first) / lines) * height);
-    if (this.#follow) this.#alignEnd();
-    else {
+    if (this.#follow) {
+      this.seen = next;
+      this.#alignEnd();
+    } else {
       const row = this.#rows.get(begin);
       const high = this.#wrap && row !== undefined ? row.offsetHeight : this.#rowHeight;
       this.layer.style.transform = `translateY(${-(this.#top - begin) * high}px)`;

@@ -13,6 +13,9 @@ export class SearchRow {
   readonly #count: HTMLElement;
   #caseSensitive = false;
   #regex = false;
+  #typed = false;
+  /** Where to go once all was searched. */
+  #jump: 1 | -1 | undefined;
   #typing: ReturnType<typeof setTimeout> | undefined;
   /** The line of the match that was shown last. */
   current: number | undefined;
@@ -24,12 +27,17 @@ export class SearchRow {
     this.#input = this.row.input("Search");
     this.#input.addEventListener("input", () => {
       clearTimeout(this.#typing);
+      this.#typed = true;
       this.#typing = setTimeout(() => this.#begin(), 150);
     });
     this.#input.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault();
-      this.go(event.shiftKey ? -1 : 1);
+      const direction = event.shiftKey ? -1 : 1;
+      if (!this.#typed) return this.go(direction);
+      // What was just typed is searched first.
+      this.#begin();
+      this.#jump = direction;
     });
     this.#count = this.row.text(true);
     this.row.button("↑", "Previous match (Shift+Enter)", () => this.go(-1));
@@ -55,7 +63,8 @@ export class SearchRow {
 
   /** To the next or the previous line that matches. */
   go(direction: 1 | -1): void {
-    const line = this.#search.from(this.current ?? this.#from(), direction);
+    // The first line in sight counts, too.
+    const line = this.#search.from(this.current ?? this.#from() - (direction === 1 ? 1 : 0), direction);
     if (line === undefined) return;
     this.current = line;
     this.#show(line);
@@ -66,6 +75,11 @@ export class SearchRow {
   counted(): void {
     const { found, pattern, done } = this.#search;
     if (!this.row.shown || pattern === undefined) return;
+    if (done && this.#jump !== undefined) {
+      const direction = this.#jump;
+      this.#jump = undefined;
+      return this.go(direction);
+    }
     const at = this.current === undefined ? -1 : this.#search.position(this.current);
     const total = `${NUMBER.format(found.length)} ${found.length === 1 ? "line" : "lines"}`;
     this.#say((at < 0 ? total : `${NUMBER.format(at + 1)} of ${total}`) + (done ? "" : " …"));
@@ -73,6 +87,8 @@ export class SearchRow {
 
   #begin(): void {
     clearTimeout(this.#typing);
+    this.#typed = false;
+    this.#jump = undefined;
     const text = this.#input.value;
     const pattern = text === "" ? undefined : patternOf(text, this.#regex, this.#caseSensitive);
     const wrong = text !== "" && pattern === undefined;

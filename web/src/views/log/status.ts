@@ -11,7 +11,6 @@ export class StatusBar {
   readonly #state = document.createElement("span");
   readonly #counter = document.createElement("span");
   readonly #count = document.createElement("span");
-  #seen = 0;
   #second = 0;
   #atSecond = 0;
   #rate = 0;
@@ -30,11 +29,10 @@ export class StatusBar {
   }
 
   /** Returns whether lines come slowly enough to be read aloud one by one. */
-  update(now: { follow: boolean; states: string[]; first: number; next: number; bytes: number }): boolean {
-    const { follow, states, first, next, bytes } = now;
+  update(now: { follow: boolean; states: string[]; seen: number; first: number; next: number; bytes: number }): boolean {
+    const { follow, states, seen, first, next, bytes } = now;
     const time = performance.now();
-    if (follow) this.#seen = next;
-    const fresh = next - this.#seen;
+    const fresh = next - seen;
     text(this.#follow, follow ? "Following" : fresh > 0 ? `Follow (${NUMBER.format(fresh)} new)` : "Follow");
     this.#follow.title = follow ? "The newest line is always shown. Scroll up to stop." : "Shows the newest line, and each that comes (End)";
     this.#follow.setAttribute("aria-pressed", String(follow));
