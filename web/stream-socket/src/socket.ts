@@ -45,8 +45,9 @@ export class StreamSocket extends EventTarget {
   static readonly CLOSED = 3;
 
   readonly url: string;
+  /** As in the options. A viewer that got its socket from elsewhere sets it before the first message. */
+  acks: "auto" | "manual";
   readonly #transport: Transport;
-  readonly #manual: boolean;
   readonly #quality = new Quality((id) => this.control({ type: "ping", id }));
   readonly #handlers = new Map<string, (event: never) => void>();
   #waiting: string[] = [];
@@ -59,7 +60,7 @@ export class StreamSocket extends EventTarget {
   constructor(url: string | URL, options: StreamSocketOptions = {}) {
     super();
     this.url = String(url);
-    this.#manual = options.acks === "manual";
+    this.acks = options.acks ?? "auto";
     this.#sessionKey = options.sessionKey;
     const protocols = [...(options.protocols ?? [STREAM_V1])];
     if (options.sessionKey !== undefined) protocols.push(`stream.session.${options.sessionKey}`);
@@ -135,7 +136,7 @@ export class StreamSocket extends EventTarget {
 
   /** With `{acks: "manual"}`: this many more bytes were processed, so the host may send as many again. */
   processed(bytes: number): void {
-    if (!this.#manual) throw new TypeError('processed() needs the option {acks: "manual"}');
+    if (this.acks !== "manual") throw new TypeError('processed() needs the option {acks: "manual"}');
     this.#done(bytes);
   }
 
@@ -182,7 +183,7 @@ export class StreamSocket extends EventTarget {
     this.#bytesIn += data.byteLength;
     this.#unacknowledged += data.byteLength;
     this.#emit(new MessageEvent("message", { data }));
-    if (!this.#manual) this.#done(data.byteLength);
+    if (this.acks === "auto") this.#done(data.byteLength);
   }
 
   #controlled(text: string): void {

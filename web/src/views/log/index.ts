@@ -1,0 +1,1 @@
+import type { ViewFactory } from "../view"; export const create: ViewFactory = () => { throw new Error(); };
