@@ -1,6 +1,6 @@
 // A virtual machine with a shell on its screen, as tests/parts/guest makes it, but with a name, passwords and devices of the test's choice.
-import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, existsSync, rmSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
@@ -24,22 +24,28 @@ export async function until(what, look, ms = 60_000) {
 }
 
 export class Guest {
-  /** `name` is what both screens call themselves; `spice` and `vnc` are more options of theirs; `more` are more of QEMU's. */
-  static async start({ name = "guest", spice = "disable-ticketing=on", vnc = "", more = [], vga = "std" } = {}) {
+  /**
+   * `name` is what both screens call themselves; `spice` and `vnc` are options of theirs, `more(DIR)` are more of QEMU's.
+   * `extra`: a folder whose files the guest has too.
+   */
+  static async start({ name = "guest", spice = "disable-ticketing=on", vnc = "", more = () => [], extra } = {}) {
     const guest = new Guest();
     guest.dir = mkdtempSync(path.join(os.tmpdir(), "screens-"));
     const at = (file) => path.join(guest.dir, file);
+    const initrd = [readFileSync(path.join(cache, "guest/initrd"))];
+    if (extra) initrd.push(execFileSync("sh", ["-c", "find . | cpio --quiet -o -H newc -R 0:0"], { cwd: extra }));
+    writeFileSync(at("initrd"), Buffer.concat(initrd));
     guest.spice = at("spice");
     guest.vnc = at("vnc");
     guest.child = spawn("nice", ["-n", "15", "qemu-system-x86_64",
-      "-accel", "tcg", "-machine", "pc", "-cpu", "max", "-smp", "1", "-m", "128",
-      "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-name", `guest=${name.replaceAll(",", ",,")}`, "-vga", vga,
-      "-kernel", path.join(cache, "guest/vmlinuz"), "-initrd", path.join(cache, "guest/initrd"),
-      "-append", "console=tty0 quiet vt.global_cursor_default=0 panic=-1",
+      "-accel", "tcg", "-machine", "pc,pcspk-audiodev=sound", "-cpu", "max", "-smp", "1", "-m", "128",
+      "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-name", `guest=${name.replaceAll(",", ",,")}`, "-vga", "std",
+      "-kernel", path.join(cache, "guest/vmlinuz"), "-initrd", at("initrd"),
+      "-append", "console=tty0 quiet vt.global_cursor_default=0 panic=-1 8250.nr_uarts=8",
       "-audiodev", "spice,id=sound", "-device", "AC97,audiodev=sound",
       "-spice", `unix=on,addr=${guest.spice},${spice}`, "-vnc", `unix:${guest.vnc}${vnc}`,
       "-chardev", `socket,id=serial,path=${at("serial")},server=on,wait=off,logfile=${at("serial.log")}`, "-serial", "chardev:serial",
-      "-qmp", `unix:${at("qmp")},server=on,wait=off`, ...more], { stdio: ["ignore", "inherit", "inherit"] });
+      "-qmp", `unix:${at("qmp")},server=on,wait=off`, ...more(guest.dir)], { stdio: ["ignore", "inherit", "inherit"] });
     guest.child.on("exit", () => { guest.ended = true; });
     try {
       await guest.says("guest is up", GUEST_MS);

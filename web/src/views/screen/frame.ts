@@ -4,10 +4,10 @@ import type { Action, ViewContext } from "../view.js";
 
 export type Scale = "fit" | "guest" | "actual";
 
-const SCALES: readonly { scale: Scale; label: string; hint: string }[] = [
-  { scale: "fit", label: "Fit", hint: "Scale the picture to the window" },
-  { scale: "guest", label: "Resize guest", hint: "Ask the guest for a screen of the window's size" },
-  { scale: "actual", label: "1:1", hint: "One pixel of the guest is one pixel here; scroll to see the rest" },
+const SCALES: readonly { scale: Scale; label: string; icon: string; hint: string }[] = [
+  { scale: "fit", label: "Fit", icon: "fit", hint: "Scale the picture to the window" },
+  { scale: "guest", label: "Resize guest", icon: "resize", hint: "Ask the guest for a screen of the window's size" },
+  { scale: "actual", label: "1:1", icon: "actual", hint: "One pixel of the guest is one pixel here; scroll to see the rest" },
 ];
 
 /** Not in all browsers, and not in TypeScript's library. */
@@ -41,10 +41,10 @@ export class ScreenFrame {
   }
 
   actions(): Action[] {
-    const items = SCALES.map(({ scale, label, hint }): Action => ({
-      id: `scale-${scale}`, label, hint, icon: "scale", pressed: this.scale === scale, run: () => this.#choose(scale),
+    const items = SCALES.map(({ scale, label, icon, hint }): Action => ({
+      id: `scale-${scale}`, label, hint, icon, pressed: this.scale === scale, run: () => this.#choose(scale),
     }));
-    const actions: Action[] = [{ id: "scale", label: "Size", icon: "scale", items }];
+    const actions: Action[] = [{ id: "scale", label: "Size", icon: "fit", items }];
     if (document.fullscreenEnabled) {
       actions.push({
         id: "fullscreen", label: "Full screen", icon: this.#isFull ? "fullscreen-exit" : "fullscreen", pressed: this.#isFull,

@@ -2,8 +2,8 @@ import type { Action, ViewContext } from "../view.js";
 import { ALT_GRAPH, keysymOf, MODIFIERS, named, type Key, type Modifier, type SendKey } from "./keys.js";
 import { isLayout, layoutLabel, LAYOUT_NAMES, placeOf, type LayoutName } from "./layouts.js";
 
-/** A guest that is slow loses keys that come faster: a keyboard holds 16 bytes. */
-const PACE_MS = 25;
+/** A guest that is slow loses keys that come faster: a keyboard holds 16 bytes, and a character is 2 to 6 of them. */
+const PACE_MS = 40;
 
 const MODIFIER_LABELS: Record<Modifier, string> = { ctrl: "Hold Ctrl", alt: "Hold Alt", shift: "Hold Shift", meta: "Hold Win" };
 
@@ -81,37 +81,44 @@ export class Keyboard {
   async #type(text: string): Promise<void> {
     const layout = this.#layout;
     let left = 0;
+    let held: readonly Key[] = [];
+    // Capitals in a row need one Shift.
+    const hold = (wanted: readonly Key[]): void => {
+      for (const { code, keysym } of held) if (!wanted.some((key) => key.code === code)) this.#send(code, keysym, false);
+      for (const { code, keysym } of wanted) if (!held.some((key) => key.code === code)) this.#send(code, keysym, true);
+      held = wanted;
+    };
     for (const character of text.replaceAll("\r\n", "\n").replaceAll("\r", "\n")) {
-      if (this.#stopped) return;
-      const keys = this.#keysOf(character, layout);
-      if (keys === undefined) {
-        left += 1;
-        continue;
-      }
-      for (const chord of keys) {
-        this.#press(chord);
+      const strokes = this.#strokes(character, layout);
+      if (strokes.length === 0) left += 1;
+      for (const { key, modifiers } of strokes) {
+        if (this.#stopped) return;
+        hold(modifiers);
+        this.#send(key.code, key.keysym, true);
+        this.#send(key.code, key.keysym, false);
         await new Promise((done) => setTimeout(done, PACE_MS));
       }
     }
+    hold([]);
     if (left > 0) {
       const what = left === 1 ? "1 character is" : `${left} characters are`;
       this.#context.report({ type: "notice", text: `${what} not on the keyboard "${layoutLabel(layout)}" and not typed. Choose the guest's keyboard.` });
     }
   }
 
-  /** What is pressed, one after the other, for a character. */
-  #keysOf(character: string, layout: LayoutName): Key[][] | undefined {
-    const key = { "\n": named("Enter"), "\t": named("Tab"), "\b": named("Backspace"), "\u001b": named("Escape") }[character];
-    if (key !== undefined) return [[key]];
+  /** What is pressed, one after the other, for a character; nothing if the guest cannot get it. */
+  #strokes(character: string, layout: LayoutName): { key: Key; modifiers: Key[] }[] {
+    const own = { "\n": "Enter", "\t": "Tab", "\b": "Backspace", "\u001b": "Escape" }[character];
+    if (own !== undefined) return [{ key: named(own)!, modifiers: [] }];
     const place = placeOf(character, layout);
-    if (place === undefined) return this.#typesAll() && character >= " " ? [[{ code: "", keysym: keysymOf(character) }]] : undefined;
-    const chord: Key[] = [];
-    if (place.shift) chord.push(MODIFIERS.shift);
-    // Servers that go by the character find the way to it themselves.
-    if (place.altGraph && !this.#typesAll()) chord.push(ALT_GRAPH);
-    chord.push({ code: place.code, keysym: keysymOf(character) });
-    // Where only characters count, no key is dead.
-    return place.dead && !this.#typesAll() ? [chord, [{ code: "Space", keysym: 0x20 }]] : [chord];
+    const keysym = keysymOf(character);
+    if (place === undefined) return this.#typesAll() && character >= " " ? [{ key: { code: "", keysym }, modifiers: [] }] : [];
+    const modifiers = place.shift ? [MODIFIERS.shift] : [];
+    // Servers that go by the character find the way to it themselves, and no key is dead for them.
+    if (this.#typesAll()) return [{ key: { code: place.code, keysym }, modifiers }];
+    if (place.altGraph) modifiers.push(ALT_GRAPH);
+    const stroke = { key: { code: place.code, keysym }, modifiers };
+    return place.dead ? [stroke, { key: { code: "Space", keysym: 0x20 }, modifiers: [] }] : [stroke];
   }
 
   #press(keys: readonly Key[]): void {

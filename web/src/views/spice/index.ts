@@ -78,7 +78,7 @@ class SpiceView implements View {
     if (this.#client.hasSound) {
       const on = this.#client.soundIsOn;
       actions.push({
-        id: "sound", label: "Sound", icon: on ? "sound" : "sound-off", pressed: on, hint: "Play the guest's sound",
+        id: "sound", label: "Sound", icon: on ? "sound" : "mute", pressed: on, hint: "Play the guest's sound",
         run: () => this.#client.setSound(!this.#client.soundIsOn),
       });
     }
