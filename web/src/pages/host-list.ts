@@ -16,6 +16,9 @@ export const search = signal("");
 /** Hosts that the relay found for the search beyond those loaded. */
 const found = signal<Host[]>([]);
 
+/** The address of the target that was opened last, so that the list has the focus there when the person comes back. */
+export const lastOpened = { path: "" };
+
 /** Hosts are expanded from the start if there are so few. */
 const FEW = 3;
 /** Loads pages again until here; later ones are loaded when somebody asks for them. */

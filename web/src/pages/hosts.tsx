@@ -2,7 +2,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { hostsChanged } from "../live";
 import { Empty, Message } from "../parts/message";
 import { setTitle } from "../router";
-import { hosts, listError, loadMore, loadingMore, next, reload, rows, search, searchMore } from "./host-list";
+import { hosts, lastOpened, listError, loadMore, loadingMore, next, reload, rows, search, searchMore } from "./host-list";
 import { HostRow } from "./host-row";
 import { onListKey } from "./list-keys";
 import { Failure, Shell } from "./shell";
@@ -10,7 +10,10 @@ import { SearchField } from "./search-field";
 
 export function Hosts() {
   const list = useRef<HTMLUListElement>(null);
-  useEffect(() => setTitle("Hosts"), []);
+  useEffect(() => {
+    setTitle("Hosts");
+    if (lastOpened.path !== "") list.current?.querySelector<HTMLElement>(`[href="${CSS.escape(lastOpened.path)}"]`)?.focus();
+  }, []);
   useEffect(() => void reload(), [hostsChanged.value]);
   useEffect(() => {
     const timer = setTimeout(() => void searchMore(), 150);

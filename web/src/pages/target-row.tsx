@@ -10,6 +10,7 @@ import { openPath, type Wanted } from "../session/address";
 import { VIEW_NAMES, modesOf, viewOf } from "../session/guess";
 import { openInViewer } from "../session/viewer-file";
 import type { ViewKind } from "../views/view";
+import { lastOpened } from "./host-list";
 import { ParamsDialog } from "./params-dialog";
 
 /** What a click is going to open, once the person has filled in the target's parameters. */
@@ -28,7 +29,7 @@ export function TargetRow({ host, target }: { host: string; target: Target }) {
     ({ host, target: target.name, params, ...(mode ? { mode } : {}), ...(chosen ? { view: chosen } : {}) });
   const start = async (choice: Choice, params: Record<string, string> = {}) => {
     asking.value = undefined;
-    if (!choice.viewer) { go(openPath(wanted(choice, params)), { asked: true }); return; }
+    if (!choice.viewer) { lastOpened.path = openPath(wanted(main)); go(openPath(wanted(choice, params)), { asked: true }); return; }
     busy.value = true;
     await openInViewer({ host, target: target.name, params });
     busy.value = false;
@@ -49,7 +50,7 @@ export function TargetRow({ host, target }: { host: string; target: Target }) {
       <div class="target-words">
         <a class="target-link" data-row href={openPath(wanted(main))}
           onClick={(event) => {
-            if (!hasParams) { onLink(event); return; }
+            if (!hasParams) { lastOpened.path = openPath(wanted(main)); onLink(event); return; }
             event.preventDefault();
             choose(main);
           }}>

@@ -3,6 +3,7 @@ import { useEffect, useId, useRef } from "preact/hooks";
 import { apiEnd, closeEnd, type End } from "../ends";
 import { Icon } from "../parts/icons";
 import { visible } from "../parts/text";
+import { mayTakeFocus } from "./focus";
 
 /** How a session ended or was refused, with what the other side said. */
 export interface Ending { code: number | string; said: string; exit?: number }
@@ -25,7 +26,7 @@ export function EndCard({ ending, children, todo }: EndCardProps) {
   const id = useId();
   const end = endOf(ending);
   // The card and not its button: somebody may still be typing, and Enter must not open a session.
-  useEffect(() => card.current?.focus(), [ending]);
+  useEffect(() => { if (card.current && mayTakeFocus(card.current)) card.current.focus(); }, [ending.code, ending.said]);
   const { exit } = ending;
   const program = exit !== undefined && ending.code === 1000;
   const title = !program ? end.what : exit === 0 ? "The program ended." : `The program ended with status ${exit}.`;
@@ -38,13 +39,18 @@ export function EndCard({ ending, children, todo }: EndCardProps) {
           <p>{program ? programWhy(exit) : end.why} {todo ?? end.todo}</p>
         </div>
         <p class="end-facts muted">
-          {ending.said !== "" && <>The other side said: “<bdi>{visible(ending.said, { longest: 400 })}</bdi>” · </>}
-          code {visible(String(ending.code))}
+          {ending.said !== "" && <>{speaker(ending.code)}: “<bdi>{visible(ending.said, { longest: 400 })}</bdi>” · </>}
+          {ending.code !== "closed" && <>code {visible(String(ending.code))}</>}
         </p>
       </div>
       {children !== undefined && <div class="end-buttons">{children}</div>}
     </div>
   );
+}
+
+function speaker(code: number | string): string {
+  if (code === "view_failed") return "The browser said";
+  return typeof code === "number" ? "The other side said" : "The relay said";
 }
 
 function programWhy(exit: number): string {

@@ -1,6 +1,6 @@
 import type { Signal } from "@preact/signals";
 import type { Action, View } from "../views/view";
-import { copiesHere, copy, readClipboard, setCopiesHere } from "./clipboard";
+import { copiesHere, copy, hasClipboard, readClipboard, sendsThere, setCopiesHere, setSendsThere } from "./clipboard";
 import type { Asking } from "./frame";
 import type { Running } from "./running";
 import { download } from "./viewer-file";
@@ -11,25 +11,27 @@ interface Around {
   live: boolean;
   mayWrite: boolean;
   pane: HTMLElement | null;
+  /** Whether the pane fills the screen. */
+  full: boolean;
   paste(text: string): void;
   asking: Signal<Asking | undefined>;
 }
 
 /** Actions that every view has, as far as it can do them. */
-export function frameActions({ running, view, live, mayWrite, pane, paste, asking }: Around): Action[] {
+export function frameActions({ running, view, live, mayWrite, pane, full, paste, asking }: Around): Action[] {
   const all: Action[] = [];
   if (mayWrite && view.type) all.push({ id: "frame-type", label: "Type a text…", icon: "keyboard", run: () => { asking.value = { what: "type" }; } });
   if (mayWrite && view.paste) {
     all.push({ id: "frame-paste", label: "Paste", icon: "paste", run: () => void pasteFromClipboard(paste, asking) });
   }
   const copied = running.clipboard.value;
-  if (live && (copied !== undefined || copiesHere(running))) {
+  if (live && (copied !== undefined || copiesHere(running) || hasClipboard(running))) {
     all.push({
-      id: "frame-clipboard", label: "Clipboard of the other side", icon: "clipboard",
+      id: "frame-clipboard", label: "Clipboard", icon: "clipboard",
       items: [
-        ...(copied === undefined ? [] : [{ id: "frame-copy", label: "Copy its text here", icon: "copy", run: () => void copy(running, copied) }]),
+        ...(copied === undefined ? [] : [{ id: "frame-copy", label: "Copy the other side's text here", icon: "copy", run: () => void copy(running, copied) }]),
         {
-          id: "frame-copies", label: "Copy by itself, for this target", icon: "clipboard", pressed: copiesHere(running),
+          id: "frame-copies", label: "Always copy from there to here", icon: "clipboard", pressed: copiesHere(running),
           run: () => {
             const on = !copiesHere(running);
             setCopiesHere(running, on);
@@ -37,6 +39,14 @@ export function frameActions({ running, view, live, mayWrite, pane, paste, askin
             running.say(on ? "What is copied there is copied here, too." : "Nothing is copied here by itself any more.");
           },
         },
+        ...(mayWrite && hasClipboard(running) ? [{
+          id: "frame-sends", label: "Always copy from here to there", icon: "clipboard", pressed: sendsThere(running),
+          run: () => {
+            const on = !sendsThere(running);
+            setSendsThere(running, on);
+            running.say(on ? "The other side can read what you copy on this computer." : "The other side gets only what you paste.");
+          },
+        }] : []),
       ],
     });
   }
@@ -49,8 +59,10 @@ export function frameActions({ running, view, live, mayWrite, pane, paste, askin
   // Screens bring their own, which takes the keys of the system along.
   const own = running.actions.value.some(({ id }) => id === "fullscreen");
   if (!own && document.fullscreenEnabled && pane) {
-    const on = document.fullscreenElement === pane;
-    all.push({ id: "frame-fullscreen", label: "Full screen", icon: "fullscreen", pressed: on, run: () => void fullScreen(pane, on) });
+    all.push({
+      id: "frame-fullscreen", label: "Full screen", icon: full ? "fullscreen-exit" : "fullscreen", pressed: full,
+      run: () => void fullScreen(pane, full),
+    });
   }
   return all;
 }

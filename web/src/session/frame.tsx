@@ -5,7 +5,7 @@ import { Icon } from "../parts/icons";
 import type { Item } from "../parts/menu";
 import { visible } from "../parts/text";
 import { Words } from "../parts/words";
-import { copiesHere, copy } from "./clipboard";
+import { copiesHere, copy, hasClipboard, sendWhenEntered } from "./clipboard";
 import { Countdown } from "./countdown";
 import { frameActions } from "./frame-actions";
 import { ConfirmPaste, PasteByHand, needsConfirmation } from "./paste-dialog";
@@ -35,6 +35,7 @@ export function Frame({ running, name, place, back, more, over }: FrameProps) {
   const bar = useRef<HTMLDivElement>(null);
   const asking = useSignal<Asking | undefined>(undefined);
   const offered = useSignal<string | undefined>(undefined);
+  const full = useSignal(false);
   const view = running?.view.value;
   const live = running !== undefined && running.ended.value === undefined;
   const mayWrite = live && running.connection.readOnly === false;
@@ -42,7 +43,12 @@ export function Frame({ running, name, place, back, more, over }: FrameProps) {
   const leave = () => view?.focus();
   const paste = (text: string) => {
     if (running?.connection.view === "terminal" && needsConfirmation(text)) asking.value = { what: "paste", text };
-    else { asking.value = undefined; view?.paste?.(text); leave(); }
+    else {
+      asking.value = undefined;
+      view?.paste?.(text);
+      if (running && hasClipboard(running)) running.say("The text is on the other side's clipboard now. Paste it there.");
+      leave();
+    }
   };
 
   useEffect(() => {
@@ -71,6 +77,17 @@ export function Frame({ running, name, place, back, more, over }: FrameProps) {
   }, [running, view, mayWrite]);
 
   useEffect(() => {
+    if (running === undefined || view === undefined || body.current === null || !mayWrite) return;
+    return sendWhenEntered(running, view, body.current);
+  }, [running, view, mayWrite]);
+
+  useEffect(() => {
+    const onChange = () => { full.value = document.fullscreenElement === pane.current; };
+    document.addEventListener("fullscreenchange", onChange);
+    return () => document.removeEventListener("fullscreenchange", onChange);
+  }, []);
+
+  useEffect(() => {
     const element = body.current;
     // A view takes all keys, so one has to lead out of it.
     const onKey = (event: KeyboardEvent) => {
@@ -92,12 +109,12 @@ export function Frame({ running, name, place, back, more, over }: FrameProps) {
   }, [mayWrite]);
 
   const title = running?.title.value;
-  const actions = running && view ? [...running.actions.value, ...frameActions({ running, view, live, mayWrite, pane: pane.current, paste, asking })] : [];
+  const actions = running && view ? [...running.actions.value, ...frameActions({ running, view, live, mayWrite, pane: pane.current, full: full.value, paste, asking })] : [];
   return (
     <section class="pane" ref={pane} aria-label={visible(`${name}, ${place}`)}>
       <div ref={bar}>
         <Toolbar back={back} actions={actions} onLeave={leave}
-          more={[...more, ...(view ? [{ label: "Back to the view", hint: "Esc", run: leave }, { label: "From the view to here", hint: "Ctrl+Shift+F6", run: leave }] : [])]}
+          more={[...more, ...(view ? keyItems(leave) : [])]}
           title={<><Words text={name} />{place !== "" && <span class="muted"> <Words text={place} /></span>}{title && <span class="muted own-title"> <Words text={title} /></span>}</>}
           badge={running?.connection.readOnly && running.connection.view !== "log" && <span class="badge">Read-only</span>}
           quality={running && <Quality running={running} />} />
@@ -126,11 +143,20 @@ export function Frame({ running, name, place, back, more, over }: FrameProps) {
           onPaste={() => { if (asking.value?.what === "paste") view.paste?.(asking.value.text); asking.value = undefined; leave(); }} />
       )}
       {live && running.password.value && (
-        <PasswordDialog key={String(running.password.value)} question={running.password.value}
+        <PasswordDialog question={running.password.value}
           onDone={() => { running.password.value = undefined; leave(); }} onCancel={() => running.close()} />
       )}
     </section>
   );
+}
+
+/** How to get out of a view that takes all keys, and back. */
+function keyItems(leave: () => void): Item[] {
+  return [
+    { label: "Keyboard", heading: true },
+    { label: "Out of the view", hint: "Ctrl+Shift+F6", run: leave },
+    { label: "Back into the view", hint: "Esc", run: leave },
+  ];
 }
 
 /** Whether pasting belongs to a field of the view's own, such as its search, and not to the terminal. */

@@ -2,6 +2,7 @@ import { batch, signal } from "@preact/signals";
 import { StreamSocket } from "stream-socket";
 import { permissionsOf, settingsOf, type Place, type Settings } from "../settings";
 import type { Action, View, ViewEvent, ViewKind } from "../views/view";
+import { mayTakeFocus } from "./focus";
 import { loadView } from "./views";
 
 /** What is needed to show a session. The URL is good for one session only, and is never used again. */
@@ -71,7 +72,7 @@ export class Running {
       });
       parent.replaceChildren(view.element);
       view.start();
-      view.focus();
+      if (mayTakeFocus(parent)) view.focus();
       batch(() => { this.view.value = view; this.actions.value = view.actions(); });
       this.#timer = setInterval(() => this.#measure(), 1000);
     } catch (error) {
