@@ -1,0 +1,34 @@
+/** Who is signed in. */
+import { signal } from "@preact/signals";
+import { ApiError, api, type Me } from "./api";
+
+/** `undefined` until the relay answered, `null` if nobody is signed in. */
+export const me = signal<Me | null | undefined>(undefined);
+/** Why the relay could not say who is signed in. */
+export const meError = signal<ApiError | undefined>(undefined);
+
+/** Codes after which this browser has to sign in again. */
+const SIGNED_OUT = new Set(["unauthorized", "key_expired", "signed_out"]);
+
+export async function loadMe(): Promise<void> {
+  meError.value = undefined;
+  try {
+    me.value = await api.me();
+  } catch (error) {
+    const failure = asApiError(error);
+    if (failure.status === 401) me.value = null;
+    else meError.value = failure;
+  }
+}
+
+/** The error of a call. If it says that nobody is signed in any more, the sign-in page appears. */
+export function asApiError(error: unknown): ApiError {
+  if (!(error instanceof ApiError)) return new ApiError(0, "internal", error instanceof Error ? error.message : String(error));
+  if (error.status === 401 && SIGNED_OUT.has(error.code) && me.peek() != null) me.value = null;
+  return error;
+}
+
+export async function signOut(everywhere: boolean): Promise<void> {
+  await api.signOut(everywhere);
+  me.value = null;
+}

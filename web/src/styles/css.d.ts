@@ -1,0 +1,2 @@
+/** Style sheets of a page: esbuild puts them beside its script. */
+declare module "*.css";
