@@ -54,6 +54,7 @@ export class StreamSocket extends EventTarget {
   #sessionKey: string | undefined;
   #bytesIn = 0;
   #bytesOut = 0;
+  #takesPart = false;
   #unacknowledged = 0;
   #processed = 0;
 
@@ -165,6 +166,7 @@ export class StreamSocket extends EventTarget {
     this.#waiting = [];
     if (this.speaksControl) {
       for (const text of waiting) this.#transport.send(text);
+      if (waiting.length > 0) this.#takePart();
       this.#quality.start();
     }
     this.#emit(new Event("open"));
@@ -177,9 +179,7 @@ export class StreamSocket extends EventTarget {
       // Payload of a plain server: viewers get bytes in every case.
       data = new TextEncoder().encode(data).buffer;
     }
-    // Once a client has acknowledged, the host holds back. Said at the first byte, and not before it,
-    // because a terminal's size must be the first message.
-    if (this.#bytesIn === 0) this.control({ type: "ack", bytes: 0 });
+    this.#takePart();
     this.#bytesIn += data.byteLength;
     this.#unacknowledged += data.byteLength;
     this.#emit(new MessageEvent("message", { data }));
@@ -202,6 +202,16 @@ export class StreamSocket extends EventTarget {
     this.#quality.stop();
     this.#waiting = [];
     this.#emit(closeEvent(code, reason, clean));
+  }
+
+  /**
+   * Once a client has acknowledged anything, the host holds back. Said behind the first control messages, or at the
+   * first byte, because a terminal's size must be the first message.
+   */
+  #takePart(): void {
+    if (this.#takesPart) return;
+    this.#takesPart = true;
+    this.control({ type: "ack", bytes: 0 });
   }
 
   #done(bytes: number): void {

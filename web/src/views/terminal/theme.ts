@@ -1,4 +1,5 @@
 import type { ITheme } from "@xterm/xterm";
+import { isDark } from "../dark";
 
 const DARK: ITheme = {
   black: "#24292f", red: "#ff7b72", green: "#56d364", yellow: "#e3b341", blue: "#79c0ff", magenta: "#d2a8ff",
@@ -14,7 +15,7 @@ const LIGHT: ITheme = {
 /** Colours of a terminal that has the colours of `element`. */
 export function themeOf(element: Element): ITheme {
   const { backgroundColor: background, color: foreground } = getComputedStyle(element);
-  const dark = isDark(background);
+  const dark = isDark(element);
   return {
     ...(dark ? DARK : LIGHT),
     background,
@@ -31,7 +32,7 @@ export function themeOf(element: Element): ITheme {
 
 /** Colours of what a search found. */
 export function matchesOf(element: Element) {
-  const dark = isDark(getComputedStyle(element).backgroundColor);
+  const dark = isDark(element);
   return {
     matchBackground: dark ? "#5a4a00" : "#ffe08a",
     matchOverviewRuler: dark ? "#e3b341" : "#b58900",
@@ -39,11 +40,6 @@ export function matchesOf(element: Element) {
     activeMatchBorder: dark ? "#ffd866" : "#7a5200",
     activeMatchColorOverviewRuler: dark ? "#ffd866" : "#7a5200",
   };
-}
-
-function isDark(color: string): boolean {
-  const [red = 0, green = 0, blue = 0] = (color.match(/[\d.]+/g) ?? []).map(Number);
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
 }
 
 /** The page's font of one width. */
