@@ -12,13 +12,16 @@ const GUEST_MS = 120_000;
 
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** On a machine that has other work, all takes longer by this factor. */
+export const PATIENCE = Number(process.env.STREAM_TEST_PATIENCE ?? 1);
+
 /** Waits until `look` gives something true. */
 export async function until(what, look, ms = 60_000) {
-  const deadline = Date.now() + ms;
+  const deadline = Date.now() + ms * PATIENCE;
   for (;;) {
     const seen = await look();
     if (seen) return seen;
-    if (Date.now() > deadline) throw new Error(`${what}: not within ${ms / 1000} s`);
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${(ms * PATIENCE) / 1000} s`);
     await pause(50);
   }
 }
