@@ -126,9 +126,10 @@ async fn a_change_wakes_who_waits_for_it() {
     let (status, first) = served.ask("GET", "/api/v1/live", "secret", "").await;
     assert_eq!((status, &first["changed"]), (200, &json!(["hosts", "sessions"])));
     let path = format!("/api/v1/live?after={}", first["at"]);
+    let open = super::open_request("h1", "t");
     let (woken, opened) = tokio::join!(
         served.ask("GET", &path, "secret", ""),
-        served.ask("POST", super::SESSIONS, "secret", &super::open_request("h1", "t")),
+        served.ask("POST", super::SESSIONS, "secret", &open),
     );
     assert_eq!((woken.0, opened.0), (200, 201));
     assert_eq!(woken.1["changed"], json!(["sessions"]));
