@@ -63,7 +63,7 @@ impl HostEvent {
     /// the subject, or not about a session.
     pub(crate) fn parse(prefix: &str, subject: &str, payload: &[u8]) -> Option<HostEvent> {
         let rest = subject.strip_prefix(prefix)?.strip_prefix(".host.")?;
-        let (host, kind) = rest.split_once(".event.")?;
+        let (host, kind) = rest.split_once('.')?;
         let is_from = |v: u64, named: &HostId| v == VERSION && named.as_str() == host;
         if payload.len() > MOST {
             return None;
@@ -78,6 +78,7 @@ impl HostEvent {
                 is_from(gone.v, &gone.host).then_some(HostEvent::Gone(gone))
             }
             _ => {
+                let kind = kind.strip_prefix("event.")?;
                 let event: StreamEvent = serde_json::from_slice(payload).ok()?;
                 let is_good =
                     is_from(event.v, &event.host) && event.kind.label() == kind && is_id(&event.session);
@@ -128,9 +129,9 @@ mod tests {
         assert_eq!((event.bytes_in, event.bytes_out, event.mode), (1, 2, Some(Mode::Rw)));
         assert_eq!(Some(event.at()), parse_rfc3339("2026-11-29T20:00:00Z").ok());
         let alive = r#"{"v":1,"host":"h1","instance":"i","version":"1","since":"x","every":60}"#;
-        assert!(matches!(parse("stream.v1.host.h1.event.alive", alive), Some(HostEvent::Alive(_))));
+        assert!(matches!(parse("stream.v1.host.h1.alive", alive), Some(HostEvent::Alive(_))));
         let gone = r#"{"v":1,"host":"h1","instance":"i"}"#;
-        assert!(matches!(parse("stream.v1.host.h1.event.gone", gone), Some(HostEvent::Gone(_))));
+        assert!(matches!(parse("stream.v1.host.h1.gone", gone), Some(HostEvent::Gone(_))));
     }
 
     #[test]
@@ -149,10 +150,10 @@ mod tests {
             ("stream.v1.host.h1.start", started(1, "h1")),
             ("other.v1.host.h1.event.started", started(1, "h1")),
             (
-                "stream.v1.host.h1.event.alive",
+                "stream.v1.host.h1.alive",
                 r#"{"v":1,"host":"h2","instance":"i","version":"1","since":"x","every":1}"#.into(),
             ),
-            ("stream.v1.host.h1.event.gone", r#"{"v":2,"host":"h1","instance":"i"}"#.into()),
+            ("stream.v1.host.h1.gone", r#"{"v":2,"host":"h1","instance":"i"}"#.into()),
             ("stream.v1.host.h1.event.started", started(1, "h1") + &" ".repeat(MOST)),
         ] {
             assert!(parse(subject, &payload).is_none(), "{subject} {payload}");

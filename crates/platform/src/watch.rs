@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use protocol::host::HostId;
+use protocol::presence::{ALIVE, GONE};
 
 use super::bus::Bus;
 use super::hosts::{Hosts, Present};
@@ -92,10 +93,12 @@ impl Watch {
 
     /// Listens to events for ever.
     pub(crate) async fn listen(self: Arc<Self>) {
-        let subject = format!("{}.host.*.event.>", self.prefix);
+        let subjects = ["event.>", ALIVE, GONE].map(|last| format!("{}.host.*.{last}", self.prefix));
         let (mut refusals, mut connects) = (self.bus.refusals(), self.bus.connects());
         loop {
-            if let Ok(mut events) = self.bus.client().subscribe(subject.clone()).await {
+            let opened = subjects.iter().map(|subject| self.bus.client().subscribe(subject.clone()));
+            if let Ok(events) = futures_util::future::try_join_all(opened).await {
+                let mut events = futures_util::stream::select_all(events);
                 let permitted = sleep(PERMITTED);
                 tokio::pin!(permitted);
                 let mut is_permitted = false;
@@ -105,7 +108,10 @@ impl Watch {
                             Some(event) => self.receive(&event),
                             None => break,
                         },
-                        Ok(refusal) = refusals.recv() => if refusal.contains(&format!("\"{subject}\"")) {
+                        Ok(refusal) = refusals.recv() => if let Some(subject) = subjects
+                            .iter()
+                            .find(|subject| refusal.contains(&format!("\"{subject}\"")))
+                        {
                             self.refused(format!("subscribe to {subject}"), |troubles| &mut troubles.events);
                             break;
                         },

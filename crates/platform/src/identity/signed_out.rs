@@ -172,7 +172,8 @@ mod tests {
         let later = now + LIFETIME + Duration::from_secs(1);
         let new = cookie("alice", state.epoch("alice"), later);
         state.end_all("bob", later).unwrap();
-        assert_eq!((state.lock().cookies.len(), state.lock().users.len()), (0, 1));
+        let kept = |list: &List| (list.cookies.len(), list.users.len());
+        assert_eq!(kept(&state.lock()), (0, 1));
         assert!(!state.has(&new), "a cookie of a forgotten epoch goes on");
         let mut many: HashMap<_, _> = (0..=MOST as u64).map(|n| (n.to_string(), n)).collect();
         shorten(&mut many);

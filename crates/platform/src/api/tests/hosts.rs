@@ -51,9 +51,9 @@ async fn hosts_are_known_by_their_signs_of_life_and_by_keys() {
     // A subscription may need a moment.
     let is_there = async {
         loop {
-            served.publish("stream.v1.host.web1.event.alive", alive("web1"));
-            served.publish("stream.v1.host.web2.event.alive", alive("liar"));
-            served.publish("stream.v1.host.h1.event.alive", alive("h1"));
+            served.publish("stream.v1.host.web1.alive", alive("web1"));
+            served.publish("stream.v1.host.web2.alive", alive("liar"));
+            served.publish("stream.v1.host.h1.alive", alive("h1"));
             if served.ask("GET", "/api/v1/hosts/h1", "secret", "").await.1["online"] == true {
                 break;
             }
@@ -87,7 +87,7 @@ async fn hosts_are_known_by_their_signs_of_life_and_by_keys() {
         let (got, answer) = served.ask("GET", path, key, "").await;
         assert_eq!((got, answer["code"].as_str().unwrap_or_default()), (status, code), "{path} {answer}");
     }
-    served.publish("stream.v1.host.web1.event.gone", json!({ "v": 1, "host": "web1", "instance": "I" }));
+    served.publish("stream.v1.host.web1.gone", json!({ "v": 1, "host": "web1", "instance": "I" }));
     until(&served, "/api/v1/hosts/web1", "secret", |host| host["online"] == false).await;
 }
 
@@ -126,9 +126,10 @@ async fn a_change_wakes_who_waits_for_it() {
     let (status, first) = served.ask("GET", "/api/v1/live", "secret", "").await;
     assert_eq!((status, &first["changed"]), (200, &json!(["hosts", "sessions"])));
     let path = format!("/api/v1/live?after={}", first["at"]);
+    let open = super::open_request("h1", "t");
     let (woken, opened) = tokio::join!(
         served.ask("GET", &path, "secret", ""),
-        served.ask("POST", super::SESSIONS, "secret", &super::open_request("h1", "t")),
+        served.ask("POST", super::SESSIONS, "secret", &open),
     );
     assert_eq!((woken.0, opened.0), (200, 201));
     assert_eq!(woken.1["changed"], json!(["sessions"]));

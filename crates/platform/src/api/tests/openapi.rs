@@ -179,7 +179,7 @@ async fn answers_are_as_documented() {
         while served.ask("GET", &format!("/api/v1/sessions/{session}"), "secret", "").await.1["state"]
             != "ended"
         {
-            served.publish("stream.v1.host.h1.event.alive", &alive);
+            served.publish("stream.v1.host.h1.alive", &alive);
             served.publish("stream.v1.host.h1.event.ended", &ended);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -174,13 +174,8 @@ async fn a_link_signs_its_user_in_once() {
         assert_eq!(served.browse("POST", path, "", &with_link(&secret)).await.code(), (401, "link_used"));
     }
     let opened = served.browse("POST", SESSIONS, &cookie, r#"{"host":"h1","target":"t"}"#).await;
-    let session = served.browse(
-        "GET",
-        &format!("{SESSIONS}/{}", opened.body["session"].as_str().unwrap()),
-        &cookie,
-        "",
-    );
-    assert_eq!(session.await.body["user"], "alice");
+    let session = format!("{SESSIONS}/{}", opened.body["session"].as_str().unwrap());
+    assert_eq!(served.browse("GET", &session, &cookie, "").await.body["user"], "alice");
     // Nobody makes links for others, and no cookie makes any.
     let (status, answer) = served.ask("POST", LINKS, "secret", r#"{"user":"bob"}"#).await;
     assert_eq!((status, &answer["code"]), (403, &json!("forbidden")));
