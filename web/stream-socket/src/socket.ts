@@ -1,3 +1,4 @@
+import { toBytes } from "./bytes.js";
 import { parseHostMessage, type ClientMessage, type HostMessage } from "./messages.js";
 import { Quality, type Stats } from "./quality.js";
 import { webSocketTransport, type Connect, type Transport } from "./transport.js";
@@ -238,13 +239,6 @@ export class StreamSocket extends EventTarget {
     this.#handlers.set(type, handler as (event: never) => void);
     this.addEventListener(type, handler);
   }
-}
-
-function toBytes(data: string | ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer> {
-  if (typeof data === "string") return new TextEncoder().encode(data);
-  if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
-  throw new TypeError("send takes a string, an ArrayBuffer or a view of one");
 }
 
 function closeEvent(code: number, reason: string, wasClean: boolean): CloseEvent {
