@@ -13,6 +13,10 @@ const root = dirname(fileURLToPath(import.meta.url));
 const out = resolve(process.argv[2] ?? join(root, "dist"));
 const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 
+process.on("uncaughtException", ({ message }) => {
+  console.error(`The page was not built: ${message}`);
+  process.exit(1);
+});
 await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 

@@ -1,4 +1,4 @@
-// Compiles the unit tests (every *.test.ts outside of node_modules) and runs them with node's own runner.
+// Compiles the unit tests (every *.test.ts) and runs them, and every *.test.mjs of tests/, with node's own runner.
 import { spawnSync } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -20,5 +20,6 @@ await esbuild.build({
   loader: { ".css": "text" }, logLevel: "warning",
 });
 const compiled = readdirSync(out, { recursive: true }).filter((name) => name.endsWith(".mjs")).map((name) => join(out, name));
-const { status } = spawnSync(process.execPath, ["--test", ...compiled.sort()], { stdio: "inherit" });
+const plain = readdirSync(join(root, "tests"), { recursive: true }).filter((name) => name.endsWith(".test.mjs")).map((name) => join(root, "tests", name));
+const { status } = spawnSync(process.execPath, ["--test", ...compiled.sort(), ...plain.sort()], { stdio: "inherit" });
 process.exit(status ?? 1);

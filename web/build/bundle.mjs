@@ -35,7 +35,7 @@ export async function bundle(root, out, entries) {
     entryNames: "assets/[name]-[hash]",
     chunkNames: "assets/[name]-[hash]",
     assetNames: "assets/[name]-[hash]",
-    loader: { ".svg": "file", ".png": "file", ".woff2": "file" },
+    loader: { ".svg": "copy", ".png": "copy", ".woff2": "copy" },
   });
   const element = !existsSync(join(root, "src/stream-console.ts")) ? undefined : await esbuild.build({
     ...shared,

@@ -16,8 +16,6 @@ export async function writePage(root, out, page, metafile) {
   const built = new Map();
   for (const [path, output] of Object.entries(metafile.outputs)) {
     if (output.entryPoint !== undefined) built.set(output.entryPoint, { path: named(root, out, path), output });
-    // An image is no entry point: it is an output with one input.
-    else if (/\.(svg|png|woff2)$/.test(path)) built.set(Object.keys(output.inputs)[0], { path: named(root, out, path), output });
   }
   const html = await readFile(join(root, page), "utf8");
   const result = html.replaceAll(REFERENCE, (whole, attribute, path) => {

@@ -58,6 +58,10 @@ for (const wrap of ["false", "true"]) {
     await until("no following", async () => !await follows(page));
     await page.click(".log-status button");
     await until("the end", async () => await lastRow(page) === "line 3999 of the log");
+    await page.evaluate(() => window.view.key("PageUp", {}));
+    await until("no following", async () => !await follows(page));
+    await page.evaluate(() => window.view.key("End", {}));
+    await until("the end", async () => await lastRow(page) === "line 3999 of the log");
     await page.keyboard.press("Home");
     await until("the beginning", async () => (await rows(page))[0] === "line 0 of the log");
     await page.mouse.move(200, 150);

@@ -1,4 +1,3 @@
-import { FitAddon } from "@xterm/addon-fit";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
@@ -9,6 +8,7 @@ import { copySelection } from "./terminal/copy";
 import { cleanPaste, sequence, type Modifiers } from "./terminal/keys";
 import { LinkRow } from "./terminal/link";
 import { SearchRow } from "./terminal/search";
+import { Size } from "./terminal/size";
 import css from "./terminal/terminal.css?text";
 import { textOf } from "./terminal/text";
 import { fontOf, themeOf } from "./terminal/theme";
@@ -27,16 +27,13 @@ class TerminalView implements View {
   readonly element = document.createElement("div");
   readonly #context: ViewContext;
   readonly #terminal: Terminal;
-  readonly #fit = new FitAddon();
+  readonly #size: Size;
   readonly #screen = document.createElement("div");
   readonly #search: SearchRow;
   readonly #link: LinkRow;
   readonly #over = new AbortController();
-  readonly #size = new ResizeObserver(() => this.#fitLater());
   #socket: StreamSocket | undefined;
   #early = "";
-  #frame = 0;
-  #resizing: ReturnType<typeof setTimeout> | undefined;
   #toldReadOnly = 0;
 
   constructor(context: ViewContext) {
@@ -56,7 +53,7 @@ class TerminalView implements View {
       screenReaderMode: context.settings.get("screen-reader") === "true",
       scrollback: this.#kept("scrollback", SCROLLBACK, 0, 1_000_000),
     });
-    this.#terminal.loadAddon(this.#fit);
+    this.#size = new Size(this.#terminal, this.#screen, () => this.#sendSize());
     this.#terminal.loadAddon(new Unicode11Addon());
     this.#terminal.unicode.activeVersion = "11";
     this.#terminal.loadAddon(new WebLinksAddon((_, address) => this.#link.ask(address)));
@@ -75,14 +72,12 @@ class TerminalView implements View {
     terminal.options.fontFamily = fontOf(this.element);
     terminal.options.theme = themeOf(this.element);
     terminal.open(this.#screen);
-    this.#fit.fit();
+    this.#size.start();
     terminal.attachCustomKeyEventHandler((event) => this.#keyIsForProgram(event));
     terminal.onData((text) => this.#send(text));
     terminal.onBinary((bytes) => this.#send(Uint8Array.from(bytes, (byte) => byte.charCodeAt(0))));
-    terminal.onResize(() => this.#tellSize());
     terminal.onTitleChange((title) => this.#context.report({ type: "title", text: title.slice(0, LONGEST_TITLE) }));
     terminal.onSelectionChange(() => this.#context.report({ type: "actions" }));
-    this.#size.observe(this.#screen);
     const recolour = () => { terminal.options.theme = themeOf(this.element); };
     document.addEventListener("themechange", recolour, { signal });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour, { signal });
@@ -144,9 +139,7 @@ class TerminalView implements View {
 
   dispose(): void {
     this.#over.abort();
-    this.#size.disconnect();
-    cancelAnimationFrame(this.#frame);
-    clearTimeout(this.#resizing);
+    this.#size.dispose();
     this.#socket?.close();
     this.#terminal.dispose();
     this.element.remove();
@@ -243,22 +236,8 @@ class TerminalView implements View {
     const fontSize = Math.min(LARGEST, Math.max(SMALLEST, size));
     this.#terminal.options.fontSize = fontSize;
     this.#context.settings.set("font-size", String(fontSize));
-    this.#fitLater();
+    this.#size.later();
     this.#context.report({ type: "actions" });
-  }
-
-  #fitLater(): void {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = requestAnimationFrame(() => {
-      // A hidden view has no size, and keeps the one that it had.
-      if (this.#screen.clientWidth > 0 && this.#screen.clientHeight > 0) this.#fit.fit();
-    });
-  }
-
-  #tellSize(): void {
-    // One message for a window that is being dragged.
-    clearTimeout(this.#resizing);
-    this.#resizing = setTimeout(() => this.#sendSize(), 50);
   }
 
   #sendSize(): void {

@@ -1,3 +1,4 @@
+import { toBytes } from "./bytes.js";
 import { parseHostMessage, type ClientMessage, type HostMessage } from "./messages.js";
 import { Quality, type Stats } from "./quality.js";
 import { webSocketTransport, type Connect, type Transport } from "./transport.js";
@@ -54,6 +55,7 @@ export class StreamSocket extends EventTarget {
   #sessionKey: string | undefined;
   #bytesIn = 0;
   #bytesOut = 0;
+  #takesPart = false;
   #unacknowledged = 0;
   #processed = 0;
 
@@ -165,6 +167,7 @@ export class StreamSocket extends EventTarget {
     this.#waiting = [];
     if (this.speaksControl) {
       for (const text of waiting) this.#transport.send(text);
+      if (waiting.length > 0) this.#takePart();
       this.#quality.start();
     }
     this.#emit(new Event("open"));
@@ -177,9 +180,7 @@ export class StreamSocket extends EventTarget {
       // Payload of a plain server: viewers get bytes in every case.
       data = new TextEncoder().encode(data).buffer;
     }
-    // Once a client has acknowledged, the host holds back. Said at the first byte, and not before it,
-    // because a terminal's size must be the first message.
-    if (this.#bytesIn === 0) this.control({ type: "ack", bytes: 0 });
+    this.#takePart();
     this.#bytesIn += data.byteLength;
     this.#unacknowledged += data.byteLength;
     this.#emit(new MessageEvent("message", { data }));
@@ -202,6 +203,16 @@ export class StreamSocket extends EventTarget {
     this.#quality.stop();
     this.#waiting = [];
     this.#emit(closeEvent(code, reason, clean));
+  }
+
+  /**
+   * Once a client has acknowledged anything, the host holds back. Said behind the first control messages, or at the
+   * first byte, because a terminal's size must be the first message.
+   */
+  #takePart(): void {
+    if (this.#takesPart) return;
+    this.#takesPart = true;
+    this.control({ type: "ack", bytes: 0 });
   }
 
   #done(bytes: number): void {
@@ -228,13 +239,6 @@ export class StreamSocket extends EventTarget {
     this.#handlers.set(type, handler as (event: never) => void);
     this.addEventListener(type, handler);
   }
-}
-
-function toBytes(data: string | ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer> {
-  if (typeof data === "string") return new TextEncoder().encode(data);
-  if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
-  throw new TypeError("send takes a string, an ArrayBuffer or a view of one");
 }
 
 function closeEvent(code: number, reason: string, wasClean: boolean): CloseEvent {

@@ -39,6 +39,7 @@ test("control messages before it is open are sent first, in order", async (t) =>
   assert.deepEqual(peer.offered, ["stream.v1"]);
   assert.deepEqual(await peer.control(), { type: "resize", cols: 100, rows: 30 });
   assert.deepEqual(await peer.control(), { type: "pause" });
+  assert.deepEqual(await peer.control(), { type: "ack", bytes: 0 });
 });
 
 test("payload is bytes in both directions, whatever its type was", async (t) => {

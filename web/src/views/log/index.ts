@@ -94,7 +94,7 @@ class LogView implements View {
   }
 
   key(key: string): void {
-    this.element.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    if (!this.#list.key(key)) this.element.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
   }
 
   download(): { name: string; data: Blob } {

@@ -119,6 +119,16 @@ export class List {
     this.changed();
   }
 
+  /** Scrolls by a key that the browser did not see. False if it scrolls nothing. */
+  key(key: string): boolean {
+    const page = this.#viewport - this.#rowHeight;
+    const way = { ArrowUp: -this.#rowHeight, ArrowDown: this.#rowHeight, PageUp: -page, PageDown: page }[key];
+    if (way === undefined) return false;
+    this.#usersUntil = performance.now() + USERS;
+    this.element.scrollBy(0, way);
+    return true;
+  }
+
   #resized(): void {
     this.#viewport = this.element.clientHeight;
     const height = parseFloat(getComputedStyle(this.layer).lineHeight);
