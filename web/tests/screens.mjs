@@ -17,26 +17,29 @@ const EVIL_SHOWN = "<img src=x onerror=alert(1)> gnp.exe";
 let folder, extra, browser, guest, bridge;
 
 /**
- * Two more serial ports for each of the agents: one is joined to the other in the guest, and the test speaks at the
- * other end. The first additional port gets a shell.
+ * Two more serial ports for each of the agents, ttyS4 to ttyS7: the guest joins one to the other, and the test speaks at
+ * the other end. The last port is ttyS1, which gets a shell.
  */
 const ports = (dir) => [
-  "-chardev", "null,id=none", "-device", "pci-serial,chardev=none",
   "-chardev", "spicevmc,id=spice-agent,name=vdagent", "-device", "pci-serial,chardev=spice-agent",
   "-chardev", `socket,id=spice-end,path=${dir}/spice-agent,server=on,wait=off`, "-device", "pci-serial,chardev=spice-end",
   "-chardev", "qemu-vdagent,id=vnc-agent,name=vdagent,clipboard=on", "-device", "pci-serial,chardev=vnc-agent",
   "-chardev", `socket,id=vnc-end,path=${dir}/vnc-agent,server=on,wait=off`, "-device", "pci-serial,chardev=vnc-end",
+  "-chardev", "null,id=none", "-device", "pci-serial,chardev=none",
 ];
 
 /** A guest whose agents the test plays. */
 async function guestWithAgents() {
   extra = mkdtempSync(path.join(os.tmpdir(), "screens-guest-"));
   mkdirSync(path.join(extra, "bin"));
-  const source = fileURLToPath(new URL("./screens/beep.c", import.meta.url));
-  execFileSync("cc", ["-Os", "-static", "-nostdlib", "-fno-stack-protector", "-fno-pie", "-no-pie", "-o", path.join(extra, "bin/beep"), source]);
+  for (const program of ["beep", "paint"]) {
+    const source = fileURLToPath(new URL(`./screens/${program}.c`, import.meta.url));
+    const options = ["-Os", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie"];
+    execFileSync("cc", [...options, "-o", path.join(extra, "bin", program), source]);
+  }
   guest = await Guest.start({ name: EVIL, more: ports, extra });
-  await guest.serial("for p in 2 3 4 5; do stty -F /dev/ttyS$p raw -echo 115200; done; " +
-    "for p in '2 3' '3 2' '4 5' '5 4'; do set -- $p; cat /dev/ttyS$1 >/dev/ttyS$2 & done; echo joined-$((6*7))");
+  await guest.serial("for p in 4 5 6 7; do stty -F /dev/ttyS$p raw -echo 115200; done; " +
+    "for p in '4 5' '5 4' '6 7' '7 6'; do set -- $p; cat /dev/ttyS$1 >/dev/ttyS$2 & done; echo joined-$((6*7))");
   await guest.says("joined-42");
 }
 
@@ -239,11 +242,12 @@ test("spice: sound is heard once it is turned on", async () => {
   await screen.close();
 });
 
-test("a guest with passwords, and its end", async () => {
+test("a guest with passwords and many colours, and its end", async () => {
   const secret = path.join(extra, "secret");
   writeFileSync(secret, "right");
   const locked = await Guest.start({
     spice: "password-secret=secret", vnc: ",password-secret=secret", more: () => ["-object", `secret,id=secret,file=${secret}`],
+    extra, kernel: "vga=795",
   });
   const bridge = await serve(folder, { vnc: locked.vnc, spice: locked.spice });
   try {
@@ -258,7 +262,6 @@ test("a guest with passwords, and its end", async () => {
     await open.event("password");
     await open.answer("right");
     await open.event("connected");
-    await isExact(open, locked);
 
     // The server says only afterwards that it wants a password, and the session must live until the right one comes.
     const spice = await Screen.open(browser, bridge, "spice");
@@ -268,8 +271,15 @@ test("a guest with passwords, and its end", async () => {
       await spice.answer(word);
     }
     await spice.event("connected");
-    await isExact(spice, locked);
     assert.deepEqual(await spice.events("ended"), []);
+
+    for (const seed of [1, 2, 3]) {
+      await locked.serial(`paint ${seed}; echo painted-$((${seed}*7))`);
+      await locked.says(`painted-${seed * 7}`);
+      for (const screen of [open, spice]) await isExact(screen, locked);
+    }
+    await spice.shot("spice-painted");
+    await open.shot("vnc-painted");
 
     await spice.run("ctrl-alt-del");
     for (const screen of [spice, open]) {

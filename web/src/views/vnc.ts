@@ -45,9 +45,12 @@ class VncView implements View {
     rfb.viewOnly = this.#context.readOnly;
     this.#rescale();
     rfb.addEventListener("connect", () => {
-      this.#canvas = this.#picture.querySelector("canvas");
-      this.#canvas?.setAttribute("aria-label", "The guest's screen");
-      this.#canvas?.setAttribute("role", "img");
+      const canvas = this.#canvas = this.#picture.querySelector("canvas");
+      if (canvas !== null) {
+        canvas.role = "application";
+        canvas.ariaLabel = "The guest's screen";
+        canvas.tabIndex = 0;
+      }
       this.#context.report({ type: "connected" });
       this.focus();
     });

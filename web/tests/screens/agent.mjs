@@ -41,6 +41,7 @@ export class Agent {
         message = Buffer.alloc(0);
       }
     });
+    agent.send(ANNOUNCE, words(1, CAPABILITIES));
     return agent;
   }
 

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 import { chromium } from "playwright-core";
 import { cssText } from "../../build/css-text.mjs";
-import { until } from "./guest.mjs";
+import { PATIENCE, until } from "./guest.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const web = path.join(here, "../..");
@@ -30,7 +30,7 @@ export async function buildPage() {
 }
 
 export const launch = () => chromium.launch({
-  executablePath: "/usr/bin/chromium", headless: true, timeout: 60_000,
+  executablePath: "/usr/bin/chromium", headless: true, timeout: 60_000 * PATIENCE,
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"],
 });
 
@@ -43,7 +43,7 @@ export class Screen {
     const { target = view, viewport = { width: 1000, height: 640 }, ...query } = options;
     screen.said = [];
     const page = screen.page = await browser.newPage({ viewport });
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(60_000 * PATIENCE);
     page.on("console", (message) => screen.said.push(message.text()));
     page.on("pageerror", (error) => screen.said.push(`error: ${error}`));
     page.on("dialog", (dialog) => { screen.said.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });

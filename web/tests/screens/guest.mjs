@@ -12,13 +12,16 @@ const GUEST_MS = 120_000;
 
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** On a machine that has other work, all takes longer by this factor. */
+export const PATIENCE = Number(process.env.STREAM_TEST_PATIENCE ?? 1);
+
 /** Waits until `look` gives something true. */
 export async function until(what, look, ms = 60_000) {
-  const deadline = Date.now() + ms;
+  const deadline = Date.now() + ms * PATIENCE;
   for (;;) {
     const seen = await look();
     if (seen) return seen;
-    if (Date.now() > deadline) throw new Error(`${what}: not within ${ms / 1000} s`);
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${(ms * PATIENCE) / 1000} s`);
     await pause(50);
   }
 }
@@ -26,9 +29,9 @@ export async function until(what, look, ms = 60_000) {
 export class Guest {
   /**
    * `name` is what both screens call themselves; `spice` and `vnc` are options of theirs, `more(DIR)` are more of QEMU's.
-   * `extra`: a folder whose files the guest has too.
+   * `extra`: a folder whose files the guest has too. `kernel`: more of its kernel's command line.
    */
-  static async start({ name = "guest", spice = "disable-ticketing=on", vnc = "", more = () => [], extra } = {}) {
+  static async start({ name = "guest", spice = "disable-ticketing=on", vnc = "", more = () => [], extra, kernel = "" } = {}) {
     const guest = new Guest();
     guest.dir = mkdtempSync(path.join(os.tmpdir(), "screens-"));
     const at = (file) => path.join(guest.dir, file);
@@ -41,7 +44,7 @@ export class Guest {
       "-accel", "tcg", "-machine", "pc,pcspk-audiodev=sound", "-cpu", "max", "-smp", "1", "-m", "128",
       "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-name", `guest=${name.replaceAll(",", ",,")}`, "-vga", "std",
       "-kernel", path.join(cache, "guest/vmlinuz"), "-initrd", at("initrd"),
-      "-append", "console=tty0 quiet vt.global_cursor_default=0 panic=-1 8250.nr_uarts=8",
+      "-append", `console=tty0 quiet vt.global_cursor_default=0 panic=-1 8250.nr_uarts=8 ${kernel}`,
       "-audiodev", "spice,id=sound", "-device", "AC97,audiodev=sound",
       "-spice", `unix=on,addr=${guest.spice},${spice}`, "-vnc", `unix:${guest.vnc}${vnc}`,
       "-chardev", `socket,id=serial,path=${at("serial")},server=on,wait=off,logfile=${at("serial.log")}`, "-serial", "chardev:serial",

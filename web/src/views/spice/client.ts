@@ -64,7 +64,7 @@ export class SpiceClient {
 
   get sockets(): readonly StreamSocket[] { return this.#sockets.all; }
   get hasAgent(): boolean { return this.#main?.agent_connected === true; }
-  get hasSound(): boolean { return this.#sound !== undefined; }
+  get hasSound(): boolean { return this.#sound !== undefined && "MediaSource" in window; }
   get soundIsOn(): boolean { return this.#playback !== undefined; }
   /** The guest takes positions of the mouse, and not only its movements. */
   get takesPositions(): boolean { return this.#main?.mouse_mode === MOUSE_CLIENT; }
@@ -288,8 +288,11 @@ export class SpiceClient {
   }
 
   #failed(main: SpiceMainConn, error: unknown): void {
-    if (this.#over || this.#main !== main || main.state !== "error") return;
+    if (this.#over || this.#main !== main) return;
     const text = error instanceof Error ? error.message : "";
+    if (text === "Connection timed out.") return this.#end(4504, "The screen did not answer in time.");
+    // All else that is told in another state follows from the end of the socket.
+    if (main.state !== "error") return;
     if (text === "Permission denied.") {
       // The next try uses the spare socket.
       this.#sockets.main = undefined;

@@ -115,7 +115,10 @@ declare module "@spice-project/spice-html5/src/wire.js" {
 }
 
 declare module "@spice-project/spice-html5/src/spicedataview.js" {
-  export class SpiceDataView { getUint32(at: number, little: boolean): number }
+  export class SpiceDataView {
+    getUint32(at: number, little: boolean): number;
+    setUint32(at: number, value: number, little: boolean): void;
+  }
 }
 
 declare module "@spice-project/spice-html5/src/thirdparty/rng.js" {

@@ -37,11 +37,15 @@ SpiceConn.prototype.send_ticket = function (ticket) {
   sendTicket.call(this, [...new Array<number>(Math.max(0, TICKET_BYTES - ticket.length)).fill(0), ...ticket]);
 };
 
-// It mixes the halves of a number, and so images get the same name.
+// It mixes the halves of a number: images get the same name, and the cache that the server may fill has no end.
 Object.assign(SpiceDataView.prototype, {
   getUint64(this: SpiceDataView, at: number, little: boolean): bigint {
     const [low, high] = [this.getUint32(little ? at : at + 4, little), this.getUint32(little ? at + 4 : at, little)];
     return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+  },
+  setUint64(this: SpiceDataView, at: number, value: number, little: boolean): void {
+    this.setUint32(little ? at : at + 4, value | 0, little);
+    this.setUint32(little ? at + 4 : at, Math.floor(value / 2 ** 32), little);
   },
 });
 
