@@ -27,7 +27,7 @@ async function open(query = "", options = {}) {
 const screen = (page) => page.evaluate(() => document.querySelector(".xterm-rows").innerText.replaceAll("\u00a0", " "));
 const events = (page, type) => page.evaluate((type) => window.events.filter((event) => event.type === type), type);
 const action = (page, id) => page.evaluate((id) => window.view.actions().flatMap((one) => [one, ...one.items ?? []]).find((one) => one.id === id).run(), id);
-const typed = (text) => until(`the input ${JSON.stringify(text)}`, () => Buffer.concat(host.input).toString() === text, 3000)
+const typed = (text) => until(`the input ${JSON.stringify(text)}`, () => Buffer.concat(host.input).toString() === text)
   .catch((error) => { throw new Error(`${error.message}, but ${JSON.stringify(Buffer.concat(host.input).toString())}`); })
   .then(() => { host.input.length = 0; });
 
@@ -90,6 +90,7 @@ test("read-only sends nothing and says so", async () => {
 
 test("acknowledgements follow the drawing, and nothing is lost", async () => {
   const page = await open();
+  await until("the first acknowledgement", () => host.credit);
   let text = "";
   for (let line = 0; line < 30_000; line++) text += `line ${line}\r\n`;
   let most = 0;
@@ -130,7 +131,7 @@ test("titles and what would touch the clipboard are text or nothing; links are a
   await page.waitForTimeout(200);
   await page.mouse.click(row.x + 32, row.y + row.height / 2);
   const link = page.locator(".view-row a");
-  await link.waitFor({ state: "visible", timeout: 3000 });
+  await link.waitFor({ state: "visible" });
   assert.deepEqual([await link.textContent(), await link.getAttribute("rel"), await link.getAttribute("target")], ["https://evil.example/", "noopener noreferrer", "_blank"]);
   await page.screenshot({ path: `${shots}/terminal-link.png` });
   await page.keyboard.press("Escape");

@@ -39,8 +39,8 @@ export async function serve(onStream) {
 class HostSide {
   controls = [];
   unacknowledged = 0;
-  #credit;
-  #creditGiven = () => {};
+  credit = false;
+  creditGiven = () => {};
   constructor(socket) {
     this.socket = socket;
     this.input = [];
@@ -52,9 +52,9 @@ class HostSide {
       const message = JSON.parse(String(data));
       if (message.type === "ping") return this.control({ type: "pong", id: message.id });
       if (message.type === "ack") {
-        this.#credit = true;
+        this.credit = true;
         this.unacknowledged = Math.max(0, this.unacknowledged - message.bytes);
-        return this.#creditGiven();
+        return this.creditGiven();
       }
       this.controls.push(message);
       this.oncontrol?.(message);
@@ -63,7 +63,7 @@ class HostSide {
   control(message) { this.socket.send(JSON.stringify(message)); }
   /** Sends as a host does: at most 256 KiB that were not acknowledged. */
   async send(data) {
-    while (this.#credit && this.unacknowledged >= 256 * 1024) await new Promise((given) => { this.#creditGiven = given; });
+    while (this.credit && this.unacknowledged >= 256 * 1024) await new Promise((given) => { this.creditGiven = given; });
     const bytes = Buffer.from(data);
     this.unacknowledged += bytes.length;
     await new Promise((sent) => this.socket.send(bytes, { binary: true }, sent));
@@ -74,7 +74,7 @@ export async function browser() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 }
 
-export async function until(what, check, deadline = 10_000) {
+export async function until(what, check, deadline = 30_000) {
   const end = Date.now() + deadline;
   for (;;) {
     const value = await check();
