@@ -48,10 +48,10 @@ export class Agent {
   #take(type, data) {
     this.messages.push({ type, data });
     if (type === ANNOUNCE && data.readUInt32LE(0) !== 0) this.send(ANNOUNCE, words(0, CAPABILITIES));
-    // All of them name the selection first.
+    // All of them name the selection first. QEMU gives on the end that VNC has after a text.
     if (type === GRAB && data.readUInt32LE(4) === TEXT) this.send(REQUEST, words(0, TEXT));
     if (type === REQUEST) this.send(CLIPBOARD, Buffer.concat([words(0, TEXT), Buffer.from(this.#offered)]));
-    if (type === CLIPBOARD) this.text = data.subarray(8).toString();
+    if (type === CLIPBOARD) this.text = data.subarray(8).toString().replace(/\0$/, "");
   }
 
   /** As if somebody had copied this in the guest. */
