@@ -66,7 +66,7 @@ async function request(path: string, { method = "GET", body, signal }: Call): Pr
     response = await fetch(address(path), init);
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, "unreachable", "no answer");
+    throw new ApiError(0, "unreachable", "");
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);

@@ -48,6 +48,7 @@ const SHOTS = [
   ["open-unknown", "usual", "/open/web1/nothing", wait("no such target")],
   ["open-values", "usual", "/open/web1/deploy?param=ref%3Dbad", all(agree, wait("did not accept the values"))],
   ["open-bad", "usual", "/open/web1", wait("not complete")],
+  ["log", "usual", "/open/web1/syslog", all(agree, pause(2000))],
   ["terminal", "usual", "/open/web1/shell", all(agree, pause(1800))],
   ["terminal-ro", "usual", "/open/web1/shell?mode=ro", all(agree, pause(1800))],
   ["terminal-ending", "ending", "/open/web1/shell", all(agree, pause(1800))],

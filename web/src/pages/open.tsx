@@ -90,7 +90,7 @@ function Over({ opening, running }: { opening: Opening; running: Running | undef
 
 function endingOf(opening: Opening, running: Running | undefined): Ending | undefined {
   const failure = opening.failure.value;
-  if (failure) return { code: failure.code, said: failure.code === "unreachable" ? "" : failure.message };
+  if (failure) return { code: failure.code, said: failure.message };
   const ended = running?.ended.value;
   if (!running || !ended) return undefined;
   const exit = running.exit.value;
