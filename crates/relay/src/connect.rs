@@ -19,7 +19,7 @@ use net::socket::Socket;
 use protocol::audit::Event;
 use protocol::close::CloseFrame;
 use protocol::control::{FromRelay, to_text};
-use protocol::end::End;
+use protocol::end::{Closing, End};
 use protocol::origin::WebOrigin;
 use protocol::token::{Token, TokenError, TokenHash};
 use protocol::viewer_file;
@@ -36,6 +36,7 @@ use super::slots::Slot;
 use super::state::{HostSocket, State};
 use super::waiting::WaitEnd;
 use bridged::Sides;
+use watch::LEFT;
 
 mod bridged;
 mod spice;
@@ -84,17 +85,30 @@ pub(crate) async fn connect(
         }
         Err(_) => return refused(NOT_A_SECRET, Some(token)),
     };
-    let mut leaving = Leaving { relay, peer, token, is_answered: false };
-    let found = find_host(relay, token, identity).await;
-    leaving.is_answered = true;
-    let linked = match found {
-        Ok(linked) => linked,
-        Err(why) => return refused(why, Some(token)),
-    };
+    let viewer = Viewer { relay: relay.clone(), address: peer.address, token };
     let upgraded = hyper::upgrade::on(&mut request);
-    let viewer = Viewer { relay: relay.clone(), address: peer.address, linked };
-    relay.tasks.spawn(viewer.open(upgraded, slot));
-    Response::default()
+    // Not claimed yet: a host dials no more for a session of which a spare was claimed in vain.
+    match relay.rendezvous.admits_later(&token, &identity, Instant::now().into_std()) {
+        Some(Err(why)) => return refused(why, Some(token)),
+        Some(Ok(())) => {
+            relay.tasks.spawn(viewer.join(upgraded, identity, slot));
+            return Response::default();
+        }
+        None => {}
+    }
+    let found = {
+        let mut leaving = Leaving { viewer: &viewer, is_answered: false };
+        let found = viewer.find_host(identity).await;
+        leaving.is_answered = true;
+        found
+    };
+    match found {
+        Ok(linked) => {
+            relay.tasks.spawn(viewer.begin(upgraded, linked, slot));
+            Response::default()
+        }
+        Err(why) => refused(why, Some(token)),
+    }
 }
 
 /// The token in the authority of a request. `None` for everything else, such as a real host's name.
@@ -124,80 +138,95 @@ fn identity(headers: &HeaderMap, peer: Peer) -> Result<ClientIdentity, TokenErro
     })
 }
 
-async fn find_host(
-    relay: &State,
+/// A client that shows a token.
+struct Viewer {
+    relay: Arc<State>,
+    address: IpAddr,
     token: TokenHash,
-    identity: ClientIdentity,
-) -> Result<Linked<HostSocket>, CloseFrame> {
-    let late = Instant::now() + relay.settings().client_wait;
-    loop {
-        let waiting = relay.rendezvous.claim(token, identity.clone(), Instant::now().into_std())?;
-        let _waits = GaugeGuard::new(&relay.metrics.clients_waiting);
-        match relay.await_host(waiting, late).await {
-            WaitEnd::Host(linked) => return Ok(*linked),
-            WaitEnd::HostLeft => {}
-            WaitEnd::Refused(why) => return Err(why),
-        }
-    }
 }
 
 /// Records a client that leaves while it waits: its request is dropped then.
 struct Leaving<'a> {
-    relay: &'a State,
-    peer: Peer,
-    token: TokenHash,
+    viewer: &'a Viewer,
     is_answered: bool,
 }
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.relay.client_refused(End::PeerLeft.into(), self.peer.address, Some(self.token));
+            self.viewer.refused(End::PeerLeft.into());
         }
     }
 }
 
-/// A client that has its host, and is being answered.
-struct Viewer {
-    relay: Arc<State>,
-    address: IpAddr,
-    linked: Linked<HostSocket>,
-}
-
 impl Viewer {
-    /// Takes the connection over from HTTP, and links it.
-    async fn open(self, upgraded: OnUpgrade, slot: Arc<Slot>) {
-        let is_first = self.linked.stream.number() == 1;
-        let opening = slot.until_evicted(timeout(OPENING_WAIT, opening(upgraded, is_first))).await;
-        drop(slot);
-        let (socket, early) = match opening {
-            Some(Ok(Ok(opened))) => opened,
-            Some(Ok(Err(why))) => return self.refuse(why).await,
+    async fn find_host(&self, identity: ClientIdentity) -> Result<Linked<HostSocket>, CloseFrame> {
+        let relay = &self.relay;
+        let late = Instant::now() + relay.settings().client_wait;
+        loop {
+            let waiting = relay.rendezvous.claim(self.token, identity.clone(), Instant::now().into_std())?;
+            let _waits = GaugeGuard::new(&relay.metrics.clients_waiting);
+            match relay.await_host(waiting, late).await {
+                WaitEnd::Host(linked) => return Ok(*linked),
+                WaitEnd::HostLeft => {}
+                WaitEnd::Refused(why) => return Err(why),
+            }
+        }
+    }
+
+    /// The first connection of a session: it has its host.
+    async fn begin(self, upgraded: OnUpgrade, linked: Linked<HostSocket>, slot: Arc<Slot>) {
+        // A client that waited beside the first one is not looked at before.
+        let is_first = linked.stream.number() == 1;
+        match self.opening(upgraded, is_first, slot).await {
+            Ok((socket, early)) => self.link(socket, early, linked).await,
+            Err(why) => {
+                self.refused(why.into());
+                linked.host.finish(CloseAction::Send(LEFT)).await;
+            }
+        }
+    }
+
+    /// A later connection of a live session: it gets a host if it is a channel of the viewer that is there.
+    async fn join(self, upgraded: OnUpgrade, identity: ClientIdentity, slot: Arc<Slot>) {
+        let found = match self.opening(upgraded, false, slot).await {
+            Ok(opened) => self.find_host(identity).await.map(|linked| (opened, linked)),
+            Err(why) => Err(why),
+        };
+        match found {
+            Ok(((socket, early), linked)) => self.link(socket, early, linked).await,
+            Err(why) => self.refused(why.into()),
+        }
+    }
+
+    /// Takes the connection over from HTTP, within the limits of a client that is not linked.
+    async fn opening(
+        &self,
+        upgraded: OnUpgrade,
+        is_first: bool,
+        slot: Arc<Slot>,
+    ) -> Result<(Socket, Bytes), CloseFrame> {
+        match slot.until_evicted(timeout(OPENING_WAIT, opening(upgraded, is_first))).await {
+            Some(Ok(opened)) => opened,
             Some(Err(_)) => {
                 self.relay.metrics.cut(Cut::Slow);
-                return self.refuse(End::PeerLeft.into()).await;
+                Err(LEFT)
             }
             None => {
                 self.relay.metrics.cut(Cut::Crowded);
-                return self.refuse(End::TooMany.into()).await;
+                Err(End::TooMany.into())
             }
-        };
-        self.link(socket, early).await;
+        }
     }
 
-    /// Closes the host, whose client is not served, and records that.
-    async fn refuse(self, why: CloseFrame) {
-        let Viewer { relay, address, linked: Linked { host, stream } } = self;
-        relay.metrics.refused_client(why.end());
-        let relayed = Relayed { relay, address, begun: Instant::now(), stream };
-        relayed.report(Event::Refused(why.into()));
-        drop(relayed);
-        host.finish(CloseAction::Send(CloseFrame::new(End::PeerLeft, "the client left"))).await;
+    fn refused(&self, why: Closing) {
+        self.relay.client_refused(why, self.address, Some(self.token));
     }
 
     /// Links the two. The host takes the client for one that speaks `stream.v1`, so that it tells the end of its bytes.
-    async fn link(self, socket: Socket, early: Bytes) {
-        let Viewer { relay, address, linked: Linked { mut host, stream } } = self;
+    async fn link(self, socket: Socket, early: Bytes, linked: Linked<HostSocket>) {
+        let Viewer { relay, address, .. } = self;
+        let Linked { mut host, stream } = linked;
         let greeting =
             FromRelay::Linked { stream: stream.number(), peer: address.to_string(), control: true };
         let relayed = Relayed { relay: relay.clone(), address, begun: Instant::now(), stream };
@@ -208,7 +237,12 @@ impl Viewer {
         }
         relayed.report(Event::Started);
         let admission = relayed.stream.admission().clone();
-        let span = debug_span!(parent: None, "stream", session = admission.session, stream = relayed.stream.number());
+        let span = debug_span!(
+            parent: None,
+            "stream",
+            session = admission.session,
+            stream = relayed.stream.number()
+        );
         let stop = Box::pin(relay.clone().stop_at(relayed.stream.until().into()));
         socket.apply_profile(admission.profile);
         socket.expect_life(relay.settings().websocket.write_stall);
@@ -221,15 +255,14 @@ impl Viewer {
 /// The connection, and what was read from it. A viewer of a live session opens one more of its channels there: another
 /// viewer that shows the same file would throw the first one out.
 async fn opening(upgraded: OnUpgrade, is_first: bool) -> Result<(Socket, Bytes), CloseFrame> {
-    let left = |_| CloseFrame::new(End::PeerLeft, "the client left");
-    let (mut socket, early) = upgrade::socket(upgraded).await.map_err(|_| left(()))?;
+    let (mut socket, early) = upgrade::socket(upgraded).await.map_err(|_| LEFT)?;
     if is_first {
         return Ok((socket, early));
     }
     let mut bytes = early.to_vec();
     while bytes.len() < spice::OPENING {
-        if socket.read_buf(&mut bytes).await.map_err(|_| left(()))? == 0 {
-            return Err(left(()));
+        if socket.read_buf(&mut bytes).await.map_err(|_| LEFT)? == 0 {
+            return Err(LEFT);
         }
     }
     match spice::is_of_known_viewer(&bytes) {

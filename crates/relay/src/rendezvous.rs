@@ -63,6 +63,18 @@ impl<H: Send + 'static> Rendezvous<H> {
         self.lock().sessions.get(token).is_some_and(|session| session.is_client(client, now))
     }
 
+    /// Whether a client may have a later stream of a live session, as of `now`; `None` if no live session has this token.
+    pub fn admits_later(
+        &self,
+        token: &TokenHash,
+        client: &ClientIdentity,
+        now: Instant,
+    ) -> Option<Result<(), CloseFrame>> {
+        let state = self.lock();
+        let session = state.sessions.get(token).filter(|session| session.given > 0)?;
+        Some(session.admits(client, now))
+    }
+
     /// Parks a host, as of `now`. A client that already waits gets it at once.
     ///
     /// # Errors
