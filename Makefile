@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build build-agent build-relay demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay
+.PHONY: build build-agent build-relay web demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay
 
 # Packages: the same source builds to the same bytes, in any folder and on any machine.
 ifeq ($(PROFILE),dist)
@@ -39,9 +39,18 @@ else
 	PATH=$$PATH$(AUDITOR) $(CARGO) $(AUDITABLE:1=auditable) build --locked --profile $(PROFILE) --package stream-$*
 endif
 
-# A relay, a platform, a host and NATS on this machine; ARGS=--check runs it unattended.
+# The page that stream-relay serves, in web/dist. Needs node and npm; the programs do not need them.
+web: web/node_modules/.package-lock.json
+	cd web && node build.mjs
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+# A relay with its platform and page, a host and NATS on this machine; ARGS=--check runs it unattended.
 demo:
 	tests/parts/install --demo
+	$(MAKE) web
 	$(CARGO) build --locked
 	demo/run $(ARGS)
 
