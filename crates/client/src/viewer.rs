@@ -37,19 +37,19 @@ const fn known(display: Display) -> (&'static [&'static str], &'static str) {
 }
 
 impl Opener {
-    /// Starts a viewer, and serves it until it ends. An empty `program` is the first known viewer that is installed.
+    /// Starts a viewer, and serves it until it ends. Without `program` it is the first known viewer that is installed.
     ///
     /// # Errors
     /// If there is no viewer or no such target, or the viewer fails.
     pub(crate) async fn show(
         self: Arc<Self>,
-        program: &Path,
+        program: Option<&Path>,
         chosen: Option<Display>,
     ) -> Result<(), ExitError> {
         let display = self.display(chosen).await?;
-        let program = match program.as_os_str().is_empty() {
-            true => find(display, std::env::var_os("PATH").unwrap_or_default())?,
-            false => program.to_owned(),
+        let program = match program {
+            None => find(display, std::env::var_os("PATH").unwrap_or_default())?,
+            Some(program) => program.to_owned(),
         };
         raise_limit();
         let (acceptor, address, _dir) =
@@ -205,13 +205,14 @@ mod tests {
             std::fs::write(&program, format!("{script}{status}\n")).unwrap();
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
             let opener = opener(&world, dir.path(), &[]);
-            let shown =
-                timeout(Duration::from_secs(20), opener.show(&program, Some(Display::Vnc))).await.unwrap();
+            let shown = timeout(Duration::from_secs(20), opener.show(Some(&program), Some(Display::Vnc)))
+                .await
+                .unwrap();
             let error = shown.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.ends_with(words) && error.is_empty() == words.is_empty(), "{error}");
         }
         let opener = opener(&world, dir.path(), &[]);
-        let missing = opener.show(&dir.path().join("none"), Some(Display::Vnc)).await.unwrap_err();
+        let missing = opener.show(Some(&dir.path().join("none")), Some(Display::Vnc)).await.unwrap_err();
         assert!(missing.to_string().starts_with("cannot start "), "{missing}");
     }
 }

@@ -14,6 +14,7 @@ use protocol::end::{Closing, End, Outcome};
 use stream::bridge::{AtEof, ControlEffect, Local, bridge};
 use websocket::connection::{CloseAction, EndedWebSocket};
 
+use super::records::Records;
 use super::watch::{LEFT, LOST, Watch, Watched};
 use crate::state::HostSocket;
 
@@ -35,13 +36,14 @@ pub(super) async fn link(
     early: Bytes,
     stop: impl Future<Output = CloseFrame>,
 ) -> (Outcome, Sides) {
+    let is_tls = matches!(client, Socket::Tls(_));
     let (mut read, mut write) = tokio::io::split(client);
     let watch = Watch::default();
     let (outcome, host) = {
         let reader = early.as_ref().chain(&mut read);
         let local = Local {
             output: Watched { inner: reader, watch: &watch },
-            input: Some(Watched { inner: &mut write, watch: &watch }),
+            input: Some(Watched { inner: Records::new(&mut write, is_tls), watch: &watch }),
             at_eof: AtEof::LeaveToPeer,
             control: None,
         };
