@@ -8,19 +8,14 @@ import type { Message, SpiceConn } from "@spice-project/spice-html5/src/spicecon
 import type { StreamSocket } from "stream-socket";
 import * as Agent from "./agent.js";
 import { cursorStyle } from "./cursor.js";
-import { scancode } from "./scancodes.js";
+import { Inputs } from "./inputs.js";
 import { Sockets } from "./sockets.js";
 
 const MAIN_AGENT_DATA = 109;
 const MAIN_AGENT_DISCONNECTED = 108;
 const MAIN_NAME = 113;
 const CURSOR = { init: 101, reset: 102, set: 103, hide: 105 };
-const INPUTS = { init: 101, modifiers: 102, ack: 111 };
-const SAY = { down: 101, up: 102, modifiers: 103, motion: 111, position: 112, press: 113, release: 114 };
-const CHANNEL = { main: 1, display: 2, inputs: 3, cursor: 4, playback: 5 };
-/** The server counts motions and confirms them by fours; with eight on the way it is busy. */
-const ACK_BUNCH = 4;
-const MOUSE_CLIENT = 2;
+const CHANNEL = { display: 2, inputs: 3, cursor: 4, playback: 5 };
 /** The size of a ticket, without its end. */
 const MOST_PASSWORD = 59;
 
@@ -45,14 +40,14 @@ export class SpiceClient {
   readonly #screen: HTMLElement;
   readonly #events: SpiceEvents;
   readonly #sockets: Sockets;
+  /** Keyboard and mouse. */
+  readonly inputs = new Inputs(() => this.#main);
   #main: SpiceMainConn | undefined;
   #playback: SpicePlaybackConn | undefined;
   #sound: Channel | undefined;
   #clipboard: Agent.AgentClipboard | undefined;
   #agentCapabilities = 0;
   #isConnected = false;
-  #motions = 0;
-  #motion: { isPosition: boolean; x: number; y: number; held: number } | undefined;
   #over = false;
 
   /** `screen`: where the picture appears. */
@@ -66,10 +61,6 @@ export class SpiceClient {
   get hasAgent(): boolean { return this.#main?.agent_connected === true; }
   get hasSound(): boolean { return this.#sound !== undefined && "MediaSource" in window; }
   get soundIsOn(): boolean { return this.#playback !== undefined; }
-  /** The guest takes positions of the mouse, and not only its movements. */
-  get takesPositions(): boolean { return this.#main?.mouse_mode === MOUSE_CLIENT; }
-  /** Lights of the guest's keyboard: 1 Scroll Lock, 2 Num Lock, 4 Caps Lock; undefined before it has said so. */
-  get lights(): number | undefined { return this.#main?.inputs?.keyboard_modifiers; }
 
   connect(password: string): void {
     const bytes = new TextEncoder().encode(password);
@@ -90,33 +81,6 @@ export class SpiceClient {
     this.#sockets.main = socket;
     this.#adapt(main);
     this.#sockets.ready(socket);
-  }
-
-  /** Presses or releases the key at this place of the keyboard. */
-  key(code: string, down: boolean): void {
-    const value = scancode(code, down);
-    if (value !== undefined) this.#say(down ? SAY.down : SAY.up, Agent.words(value));
-  }
-
-  /** Sets the lights of the guest's keyboard. */
-  setLights(lights: number): void {
-    this.#say(SAY.modifiers, new Uint8Array([lights, 0]));
-  }
-
-  /** Moves the mouse to a place on the guest's screen; or by so much, if the guest does not take positions. */
-  move(x: number, y: number, held: number): void {
-    const isPosition = this.takesPositions;
-    const waiting = this.#motion;
-    if (!isPosition && waiting?.isPosition === false) [x, y] = [x + waiting.x, y + waiting.y];
-    this.#motion = { isPosition, x, y, held };
-    if (this.#motions < 2 * ACK_BUNCH) this.#flush();
-  }
-
-  /** Buttons: 1 left, 2 middle, 3 right, 4 wheel up, 5 wheel down. `held`: a bit for each of the first three. */
-  button(button: number, down: boolean, held: number): void {
-    // The press is where the mouse is.
-    this.#flush();
-    this.#say(down ? SAY.press : SAY.release, new Uint8Array([button, held & 0xff, held >> 8]));
   }
 
   /** Offers a text to the guest's clipboard. False if the guest has no agent for it. */
@@ -174,7 +138,7 @@ export class SpiceClient {
         this.#sockets.ready(channel.ws!);
       }
       if (display?.ws) this.#sockets.main = display.ws;
-      if (inputs !== undefined) this.#listen(inputs, (message) => this.#input(message));
+      if (inputs !== undefined) this.#listen(inputs, (message) => this.inputs.heard(message));
       if (cursor instanceof SpiceCursorConn) this.#listen(cursor, (message) => this.#cursor(message), false);
       if (display !== undefined) display.hook_events = () => this.#shown();
       this.#events.changed();
@@ -242,13 +206,6 @@ export class SpiceClient {
     }
   }
 
-  #input(message: Message): void {
-    if (message.type === INPUTS.ack) {
-      this.#motions = Math.max(0, this.#motions - ACK_BUNCH);
-      this.#flush();
-    }
-  }
-
   #cursor({ type, data }: Message): void {
     if (type === CURSOR.hide) return this.#events.cursor("none");
     if (type === CURSOR.reset) return this.#events.cursor("default");
@@ -257,28 +214,6 @@ export class SpiceClient {
     const { header } = cursor;
     if (header === null || cursor.data === undefined) return this.#events.cursor(type === CURSOR.init ? "default" : "none");
     this.#events.cursor(cursorStyle(header, new Uint8Array(cursor.data)));
-  }
-
-  #flush(): void {
-    if (this.#motion === undefined) return;
-    const { isPosition, x, y, held } = this.#motion;
-    this.#motion = undefined;
-    this.#motions += 1;
-    const bytes = new DataView(new ArrayBuffer(isPosition ? 11 : 10));
-    bytes.setInt32(0, x, true);
-    bytes.setInt32(4, y, true);
-    bytes.setUint16(8, held, true);
-    this.#say(isPosition ? SAY.position : SAY.motion, new Uint8Array(bytes.buffer));
-  }
-
-  #say(type: number, data: Uint8Array): void {
-    const inputs = this.#main?.inputs;
-    if (inputs?.ws === undefined || inputs.state !== "ready") return;
-    const message = new DataView(new ArrayBuffer(6 + data.length));
-    message.setUint16(0, type, true);
-    message.setUint32(2, data.length, true);
-    new Uint8Array(message.buffer).set(data, 6);
-    inputs.ws.send(message);
   }
 
   #shown(): void {

@@ -5,7 +5,7 @@ import { plainName } from "../screen/text.js";
 import { TouchKeyboard } from "../screen/touch.js";
 import type { Action, View, ViewContext, ViewFactory } from "../view.js";
 import { SpiceClient } from "./client.js";
-import { Input } from "./input.js";
+import { PointerAndKeys } from "./pointer-and-keys.js";
 
 type Modifiers = Parameters<NonNullable<View["key"]>>[1];
 
@@ -19,7 +19,7 @@ class SpiceView implements View {
   readonly #client: SpiceClient;
   readonly #keyboard: Keyboard;
   readonly #touch: TouchKeyboard;
-  readonly #input: Input | undefined;
+  readonly #input: PointerAndKeys | undefined;
   readonly #picture = document.createElement("div");
   readonly #resized = new ResizeObserver(() => this.#rescale());
   #canvas: HTMLCanvasElement | undefined;
@@ -53,11 +53,11 @@ class SpiceView implements View {
       notice: (text) => context.report({ type: "notice", text }),
       closed: (code, reason) => this.#closed(code, reason),
     });
-    const send = (code: string, _keysym: number, down: boolean): void => this.#client.key(code, down);
+    const send = (code: string, _keysym: number, down: boolean): void => this.#client.inputs.key(code, down);
     this.#keyboard = new Keyboard(context, send, () => false);
     const type = (text: string): void => void this.type(text);
     this.#touch = new TouchKeyboard(this.#frame.element, type);
-    if (!context.readOnly) this.#input = new Input(picture, this.#client, type);
+    if (!context.readOnly) this.#input = new PointerAndKeys(picture, this.#client.inputs, type);
   }
 
   get element(): HTMLElement { return this.#frame.element; }

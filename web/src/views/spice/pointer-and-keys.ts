@@ -1,4 +1,4 @@
-import type { SpiceClient } from "./client.js";
+import type { Inputs } from "./inputs.js";
 
 /** So many pixels of scrolling are a step of the wheel. */
 const WHEEL_STEP = 50;
@@ -7,9 +7,9 @@ const NUM_LOCK = 2;
 const CAPS_LOCK = 4;
 
 /** Mouse, touch and keyboard of a SPICE screen. Knows the picture's scale. */
-export class Input {
+export class PointerAndKeys {
   readonly #element: HTMLElement;
-  readonly #client: SpiceClient;
+  readonly #inputs: Inputs;
   readonly #type: (text: string) => void;
   readonly #pressed = new Set<string>();
   #canvas: HTMLCanvasElement | undefined;
@@ -18,9 +18,9 @@ export class Input {
   #lights: number | undefined;
 
   /** `type`: types what a keyboard without places of keys writes. */
-  constructor(element: HTMLElement, client: SpiceClient, type: (text: string) => void) {
+  constructor(element: HTMLElement, inputs: Inputs, type: (text: string) => void) {
     this.#element = element;
-    this.#client = client;
+    this.#inputs = inputs;
     this.#type = type;
     const on = <K extends keyof HTMLElementEventMap>(name: K, listener: (event: HTMLElementEventMap[K]) => void): void =>
       element.addEventListener(name, listener, { passive: false });
@@ -43,7 +43,7 @@ export class Input {
 
   /** Releases what is pressed: the release of a key is not seen elsewhere. */
   release(): void {
-    for (const code of this.#pressed) this.#client.key(code, false);
+    for (const code of this.#pressed) this.#inputs.key(code, false);
     this.#pressed.clear();
     this.#buttons(0);
   }
@@ -57,25 +57,25 @@ export class Input {
       return;
     }
     // Windows says that AltGr is Ctrl and Alt.
-    if (down && key === "AltGraph" && this.#pressed.delete("ControlLeft")) this.#client.key("ControlLeft", false);
+    if (down && key === "AltGraph" && this.#pressed.delete("ControlLeft")) this.#inputs.key("ControlLeft", false);
     if (down) {
       this.#syncLights(event);
       this.#pressed.add(code);
     } else if (!this.#pressed.delete(code)) {
       return;
     }
-    this.#client.key(code, down);
+    this.#inputs.key(code, down);
   }
 
   /** The guest's Caps Lock and Num Lock are as here, also if they were changed elsewhere. */
   #syncLights(event: KeyboardEvent): void {
-    const guest = this.#client.lights;
+    const guest = this.#inputs.lights;
     const light = event.code.startsWith("Key") ? CAPS_LOCK : event.code.startsWith("Numpad") ? NUM_LOCK : 0;
     if (guest === undefined || light === 0) return;
     const on = event.getModifierState(light === CAPS_LOCK ? "CapsLock" : "NumLock");
     const wanted = on ? guest | light : guest & ~light;
     // A guest without lights never says that it followed.
-    if (wanted !== guest && wanted !== this.#lights) this.#client.setLights(wanted);
+    if (wanted !== guest && wanted !== this.#lights) this.#inputs.setLights(wanted);
     this.#lights = wanted;
   }
 
@@ -83,7 +83,7 @@ export class Input {
     event.preventDefault();
     this.#element.focus({ preventScroll: true });
     if (this.#canvas === undefined) return;
-    if (this.#client.takesPositions) {
+    if (this.#inputs.takesPositions) {
       this.#element.setPointerCapture(event.pointerId);
     } else if (event.pointerType === "mouse" && document.pointerLockElement !== this.#element) {
       // Without it the mouse would leave the screen before it has crossed the guest's. A browser may refuse.
@@ -98,13 +98,13 @@ export class Input {
     if (canvas === undefined) return;
     // The order of buttons differs: middle is the second there.
     const held = (event.buttons & 1) | ((event.buttons & 4) >> 1) | ((event.buttons & 2) << 1);
-    if (this.#client.takesPositions) {
+    if (this.#inputs.takesPositions) {
       const { left, top, width, height } = canvas.getBoundingClientRect();
       const place = (at: number, shown: number, real: number): number =>
         Math.min(Math.max(Math.floor((at * real) / shown), 0), real - 1);
-      this.#client.move(place(event.clientX - left, width, canvas.width), place(event.clientY - top, height, canvas.height), this.#held);
+      this.#inputs.move(place(event.clientX - left, width, canvas.width), place(event.clientY - top, height, canvas.height), this.#held);
     } else if (event.movementX !== 0 || event.movementY !== 0) {
-      this.#client.move(event.movementX, event.movementY, this.#held);
+      this.#inputs.move(event.movementX, event.movementY, this.#held);
     }
     this.#buttons(held);
   }
@@ -114,7 +114,7 @@ export class Input {
       const bit = 1 << (button - 1);
       if (((held ^ this.#held) & bit) === 0) continue;
       this.#held ^= bit;
-      this.#client.button(button, (held & bit) !== 0, this.#held);
+      this.#inputs.button(button, (held & bit) !== 0, this.#held);
     }
   }
 
@@ -123,8 +123,8 @@ export class Input {
     this.#wheel += event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY : event.deltaY * LINE;
     for (; Math.abs(this.#wheel) >= WHEEL_STEP; this.#wheel -= Math.sign(this.#wheel) * WHEEL_STEP) {
       const button = this.#wheel < 0 ? 4 : 5;
-      this.#client.button(button, true, this.#held);
-      this.#client.button(button, false, this.#held);
+      this.#inputs.button(button, true, this.#held);
+      this.#inputs.button(button, false, this.#held);
       // A notch of a mouse is more than two steps' pixels, and still one step.
       if (Math.abs(this.#wheel) < 3 * WHEEL_STEP) {
         this.#wheel = 0;
