@@ -102,7 +102,11 @@ export class Running {
     if (first) {
       socket.addEventListener("control", ({ detail }) => { if (detail.type === "session") this.#sessionKey = detail.key; });
       socket.addEventListener("close", ({ code, reason }) => {
-        setTimeout(() => this.#finish({ code, reason }), VIEW_SAYS_END_WITHIN);
+        setTimeout(() => {
+          // A screen that asks for a password again has a new socket, and reports its end itself.
+          const goesOn = this.view.value?.sockets.some(({ readyState }) => readyState < WebSocket.CLOSING);
+          if (goesOn !== true) this.#finish({ code, reason });
+        }, VIEW_SAYS_END_WITHIN);
       });
     }
     return socket;
