@@ -76,7 +76,7 @@ impl World {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("ws://{}/v1/stream/{}", self.address, "t".repeat(43))
+        format!("ws://{}/v1/stream/{}", self.address, "A".repeat(43))
     }
 
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {

@@ -274,9 +274,8 @@ async fn a_reload_changes_keys_relay_and_patience_at_once() {
         false => accepted(),
     });
     let served = served.await;
-    let settings = served
-        .folder
-        .settings("answer_timeout = '1s'\n[[platform.api_key]]\nname = 'x'\nsha256 = 'OTHER'\n");
+    let settings =
+        served.folder.settings("answer_timeout = '1s'\n[[platform.api_key]]\nname = 'x'\nsha256 = 'OTHER'\n");
     let moved = served.platform.reload(settings.unwrap(), &["wss://new.example".into()], Duration::ZERO);
     assert!(!moved);
     assert_eq!(served.ask("POST", SESSIONS, "secret", &open_request("h1", "t")).await.0, 401);
