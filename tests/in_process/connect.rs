@@ -57,8 +57,7 @@ impl Tunnel {
     /// The code of a refusal, and its words.
     async fn refusal(mut self) -> (u16, String, String) {
         let rest = self.rest().await;
-        let body: Value =
-            serde_json::from_slice(&rest).unwrap_or_else(|_| panic!("{}{rest:?}", self.head));
+        let body: Value = serde_json::from_slice(&rest).unwrap_or_else(|_| panic!("{}{rest:?}", self.head));
         let text = |key: &str| body[key].as_str().unwrap().to_owned();
         (self.status, text("code"), text("message"))
     }
@@ -152,12 +151,12 @@ async fn a_wrong_token_gets_a_reason_and_no_byte() {
     let agent = TestAgent::start(&relay, &service.table());
     let (token, claims) = relay.claims("service");
     agent.accept(&relay, &claims).await;
-    let (status, code, words) =
-        Tunnel::to(&relay, &Token::generate().unwrap(), None).await.refusal().await;
+    let (status, code, words) = Tunnel::to(&relay, &Token::generate().unwrap(), None).await.refusal().await;
     assert_eq!((status, code.as_str(), words.as_str()), (404, "no_host", "no host with this token"));
     let name = token.reveal_as_host();
     for header in ["Basic c3RyZWFtOnNob3J0", "Bearer x", "Basic"] {
-        let request = format!("CONNECT {name}:1 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: {header}\r\n\r\n");
+        let request =
+            format!("CONNECT {name}:1 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: {header}\r\n\r\n");
         assert_eq!(Tunnel::ask(&relay, &request).await.refusal().await.0, 400, "{header}");
     }
     let twice = "Proxy-Authorization: Basic x\r\n".repeat(2);

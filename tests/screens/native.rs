@@ -47,7 +47,8 @@ impl Desk {
         loop {
             self.run("import", &["-window", "root", picture().to_str().unwrap()]).await;
             let picture = picture();
-            let args = [picture.to_str().unwrap(), "-threshold", "50%", "-format", "%[fx:1000*mean]", "info:"];
+            let args =
+                [picture.to_str().unwrap(), "-threshold", "50%", "-format", "%[fx:1000*mean]", "info:"];
             let light: f64 = self.run("convert", &args).await.trim().parse().unwrap();
             // A dialog alone has less.
             if light > 5.0 {
@@ -98,13 +99,19 @@ async fn remote_viewer_opens_a_file_through_the_relay() {
     let output = open.output().await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{err}");
-    assert!(out.contains("screen.vv: good until ") && err.contains("viewers trust the system's"), "{out}{err}");
+    assert!(
+        out.contains("screen.vv: good until ") && err.contains("viewers trust the system's"),
+        "{out}{err}"
+    );
     let authority = screens.world.path("relay/tls.crt");
 
     // A certificate that the system does not know: nothing is sent, so the session stays unused.
     let stranger = remote_viewer(&desk, &screens.world, "stranger", &file, None);
     stranger.says("Connect error").await;
-    println!("without the authority: {}", stranger.said().lines().find(|line| line.contains("open host")).unwrap());
+    println!(
+        "without the authority: {}",
+        stranger.said().lines().find(|line| line.contains("open host")).unwrap()
+    );
     stranger.kill().await;
 
     let viewer = remote_viewer(&desk, &screens.world, "viewer", &file, Some(&authority));

@@ -41,7 +41,9 @@ impl Opener {
     pub(crate) async fn display(&self, chosen: Option<Display>) -> Result<Display, ExitError> {
         const CHOOSE: &str = "add --as spice or --as vnc";
         let Source::Platform { api, request } = &self.source else {
-            return chosen.ok_or_else(|| anyhow!("a URL does not say what it opens: {CHOOSE}")).or_exit(Exit::Usage);
+            return chosen
+                .ok_or_else(|| anyhow!("a URL does not say what it opens: {CHOOSE}"))
+                .or_exit(Exit::Usage);
         };
         let listed = api.listed(&request.host).await?;
         let found = listed.iter().find(|listed| listed.target.name == request.target);
@@ -50,7 +52,9 @@ impl Opener {
         if let Some(unknown) = unknown_target(request, &targets) {
             return Err(unknown);
         }
-        let why = || anyhow!("the host does not say whether {} is SPICE or VNC: {CHOOSE}", printable(&request.target));
+        let why = || {
+            anyhow!("the host does not say whether {} is SPICE or VNC: {CHOOSE}", printable(&request.target))
+        };
         chosen.or(said).ok_or_else(why).or_exit(Exit::Usage)
     }
 }
@@ -73,7 +77,8 @@ mod tests {
             ("spice-or-vnc", None, None, None),
             ("shell", None, None, None),
         ] {
-            let listed = json!({ "name": name, "kind": "unix", "modes": ["rw"], "title": title, "view": view });
+            let listed =
+                json!({ "name": name, "kind": "unix", "modes": ["rw"], "title": title, "view": view });
             assert_eq!(Display::of(&serde_json::from_value(listed).unwrap()), display, "{name}");
         }
     }

@@ -29,9 +29,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const fn known(display: Display) -> (&'static [&'static str], &'static str) {
     match display {
         Display::Spice => (&["remote-viewer"], "virt-viewer"),
-        Display::Vnc => {
-            (&["vncviewer", "xtigervncviewer", "remote-viewer"], "tigervnc-viewer (in Fedora tigervnc), or virt-viewer")
-        }
+        Display::Vnc => (
+            &["vncviewer", "xtigervncviewer", "remote-viewer"],
+            "tigervnc-viewer (in Fedora tigervnc), or virt-viewer",
+        ),
     }
 }
 
@@ -40,14 +41,19 @@ impl Opener {
     ///
     /// # Errors
     /// If there is no viewer or no such target, or the viewer fails.
-    pub(crate) async fn show(self: Arc<Self>, program: Option<&Path>, chosen: Option<Display>) -> Result<(), ExitError> {
+    pub(crate) async fn show(
+        self: Arc<Self>,
+        program: Option<&Path>,
+        chosen: Option<Display>,
+    ) -> Result<(), ExitError> {
         let display = self.display(chosen).await?;
         let program = match program {
             None => find(display, std::env::var_os("PATH").unwrap_or_default())?,
             Some(program) => program.to_owned(),
         };
         raise_limit();
-        let (acceptor, address, _dir) = listen(&program, display).await.context("listen").or_exit(Exit::Unavailable)?;
+        let (acceptor, address, _dir) =
+            listen(&program, display).await.context("listen").or_exit(Exit::Unavailable)?;
         let mut viewer = Command::new(&program)
             .arg(address)
             .stdin(Stdio::null())
@@ -75,7 +81,9 @@ impl Opener {
             None => timeout(CLOSE_TIMEOUT, accepting).await.unwrap_or(Ok(())),
         };
         match ended {
-            Some(status) => served.and(result(&program, &status.context("the viewer").or_exit(Exit::Software)?)),
+            Some(status) => {
+                served.and(result(&program, &status.context("the viewer").or_exit(Exit::Software)?))
+            }
             None => Ok(()),
         }
     }
@@ -99,7 +107,8 @@ fn find(display: Display, path: OsString) -> Result<PathBuf, ExitError> {
     let (names, packages) = known(display);
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let programs = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
-    let mut programs = programs.filter(|program| nix::unistd::access(program, nix::unistd::AccessFlags::X_OK).is_ok());
+    let mut programs =
+        programs.filter(|program| nix::unistd::access(program, nix::unistd::AccessFlags::X_OK).is_ok());
     let why = || {
         anyhow!(
             "no viewer found ({}): install the package {packages}, or choose a program with --viewer=PROGRAM",
@@ -196,7 +205,9 @@ mod tests {
             std::fs::write(&program, format!("{script}{status}\n")).unwrap();
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
             let opener = opener(&world, dir.path(), &[]);
-            let shown = timeout(Duration::from_secs(20), opener.show(Some(&program), Some(Display::Vnc))).await.unwrap();
+            let shown = timeout(Duration::from_secs(20), opener.show(Some(&program), Some(Display::Vnc)))
+                .await
+                .unwrap();
             let error = shown.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.ends_with(words) && error.is_empty() == words.is_empty(), "{error}");
         }

@@ -34,7 +34,8 @@ impl Opener {
     ) -> Result<(), ExitError> {
         let is_output = file == Path::new("-");
         if !is_output && file.symlink_metadata().is_ok() {
-            return Err(anyhow!("{} exists: remove it, or choose another name", file.display())).or_exit(Exit::Usage);
+            return Err(anyhow!("{} exists: remove it, or choose another name", file.display()))
+                .or_exit(Exit::Usage);
         }
         let (session, title) = match &self.source {
             // Nothing says what a URL opens, and who has one knows.
@@ -81,7 +82,9 @@ impl Opener {
 fn warn(url: &str, has_own_ca: bool) {
     let Ok(address) = Address::parse(url) else { return };
     if !address.tls && !is_loopback(&address.host) {
-        notify("the relay has no TLS: it serves viewers of other machines only with connect.allow_plaintext = true");
+        notify(
+            "the relay has no TLS: it serves viewers of other machines only with connect.allow_plaintext = true",
+        );
     }
     if address.tls && has_own_ca {
         notify(
@@ -128,11 +131,15 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains("\ntitle=shell on h1\n") && text.contains("\ndelete-this-file=1\n"), "{text}");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
-        let sessions = || world.requests.lock().unwrap().iter().filter(|request| request.0.starts_with("POST")).count();
+        let sessions =
+            || world.requests.lock().unwrap().iter().filter(|request| request.0.starts_with("POST")).count();
         assert_eq!(sessions(), 1);
         // Nothing is overwritten, and no session is opened for nothing.
         let refused = write(Some(Display::Spice)).await.unwrap_err();
-        assert!(refused.to_string().ends_with("screen.vv exists: remove it, or choose another name"), "{refused}");
+        assert!(
+            refused.to_string().ends_with("screen.vv exists: remove it, or choose another name"),
+            "{refused}"
+        );
         assert_eq!((sessions(), std::fs::read_to_string(&file).unwrap()), (1, text));
     }
 }

@@ -38,8 +38,10 @@ const INTERACTIVE_UNSENT: u32 = 16 * 1024;
 const INTERACTIVE_SEGMENT: u32 = 1448;
 
 /// A silent connection is probed after 30 s, then every 10 s.
-const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(30))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
 
 impl Socket {
     /// Sets the buffers for a stream of this profile.

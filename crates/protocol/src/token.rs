@@ -193,7 +193,16 @@ mod tests {
         assert_eq!(zero.reveal_as_host(), "a".repeat(52));
         let stray_bits = format!("{}b", "a".repeat(51));
         let address = format!("{}.example.com", "a".repeat(40));
-        for not in ["", "169.254.169.254", "localhost", "[::1]", &stray_bits, &address, &"1".repeat(52), &"é".repeat(26)] {
+        for not in [
+            "",
+            "169.254.169.254",
+            "localhost",
+            "[::1]",
+            &stray_bits,
+            &address,
+            &"1".repeat(52),
+            &"é".repeat(26),
+        ] {
             assert_eq!(Token::from_host(not), Err(TokenError::Malformed), "{not}");
         }
     }

@@ -121,7 +121,10 @@ mod tests {
             "a".repeat(52),
             "A".repeat(43)
         );
-        assert_eq!(text(&format!("wss://relay.example.com/v1/stream/{token}"), "vm1 on h1").unwrap(), expected);
+        assert_eq!(
+            text(&format!("wss://relay.example.com/v1/stream/{token}"), "vm1 on h1").unwrap(),
+            expected
+        );
         for (url, proxy) in [
             ("ws://127.0.0.1:8080", "@127.0.0.1:8080\n"),
             ("wss://[::1]:8443", "@[::1]:8443\n"),

@@ -128,9 +128,7 @@ fn token(uri: &Uri) -> Option<Token> {
 fn identity(headers: &HeaderMap, peer: Peer) -> Result<ClientIdentity, TokenError> {
     let secret = match headers.get(PROXY_AUTHORIZATION) {
         None => None,
-        Some(shown) => {
-            Some(viewer_file::secret(shown.to_str().map_err(|_| TokenError::Malformed)?)?)
-        }
+        Some(shown) => Some(viewer_file::secret(shown.to_str().map_err(|_| TokenError::Malformed)?)?),
     };
     Ok(ClientIdentity {
         network: network::containing(peer.address, SUBSCRIBER),

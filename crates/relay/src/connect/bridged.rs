@@ -119,7 +119,8 @@ mod tests {
         let (why, action) = ended(failed.clone(), CloseAction::Echo(Some(4502)));
         assert_eq!((why, action), (failed, CloseAction::Echo(Some(4502))));
         // An old agent's word for a failure.
-        let (why, _) = ended(Closing::new(End::TargetEnded, "target failed: x"), CloseAction::Echo(Some(1000)));
+        let (why, _) =
+            ended(Closing::new(End::TargetEnded, "target failed: x"), CloseAction::Echo(Some(1000)));
         assert_eq!(why.end, End::TargetFailed);
     }
 }

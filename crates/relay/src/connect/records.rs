@@ -28,7 +28,9 @@ const MAX_ANSWER: usize = 4096;
 enum Part {
     LinkHeader,
     Answer,
-    Result { has_mini: bool },
+    Result {
+        has_mini: bool,
+    },
     /// The header of a message, of this length.
     Header(usize),
     Body(usize),
@@ -160,7 +162,8 @@ mod tests {
         answer[166..170].copy_from_slice(&1u32.to_le_bytes());
         answer[174..178].copy_from_slice(&178u32.to_le_bytes());
         answer.extend_from_slice(&bits.to_le_bytes());
-        let mut bytes = [&b"REDQ"[..], &[2, 0, 0, 0, 2, 0, 0, 0], &(answer.len() as u32).to_le_bytes()].concat();
+        let mut bytes =
+            [&b"REDQ"[..], &[2, 0, 0, 0, 2, 0, 0, 0], &(answer.len() as u32).to_le_bytes()].concat();
         let mut ends = vec![bytes.len()];
         bytes.extend_from_slice(&answer);
         ends.push(bytes.len());
