@@ -569,7 +569,7 @@ _stream__relay() {
             return 0
             ;;
         stream__subcmd__relay__subcmd__open)
-            opts="-h --platform --api-key-file --ca-file --mode --param --max-seconds --url-file --listen --stdio --raw --escape --filter --invert --since --config --log-level --json --help"
+            opts="-h --platform --api-key-file --ca-file --mode --param --max-seconds --url-file --listen --stdio --vv --viewer --as --raw --escape --filter --invert --since --config --log-level --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -605,6 +605,18 @@ _stream__relay() {
                     ;;
                 --listen)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vv)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --viewer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --as)
+                    COMPREPLY=($(compgen -W "spice vnc" -- "${cur}"))
                     return 0
                     ;;
                 --raw)
