@@ -95,6 +95,10 @@ complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l param
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l max-seconds -d 'End the session after this many seconds' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l url-file -d 'Read a client URL of another platform from this file, instead of HOST and TARGET. - reads standard input' -r -F
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l listen -d 'Accept local connections at this address, each with its own stream. Port 0 picks a free port and prints it. unix:/PATH creates a socket that only its user can connect to' -r
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l vv -d 'Write a file for a SPICE viewer (remote-viewer FILE), which opens the session through the relay alone. The file is a secret, new, and good for one viewer within 60 s. - prints it' -r -F
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l viewer -d 'Show the screen in a viewer on this machine, and end with it: remote-viewer for SPICE, vncviewer for VNC, or PROGRAM. Needs no trust of the viewer in the relay\'s certificate' -r -F
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l as -d 'With --viewer and --vv: what the target\'s screen speaks. Default: what the host says' -r -f -a "spice\t''
+vnc\t''"
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l raw -d 'With --stdio on a terminal: whether to send every key to the target, including Ctrl-C' -r -f -a "auto\t'Yes, unless the target is known to be read-only or not a terminal'
 yes\t'Always, for example for a serial console behind a socket'
 no\t'Never'"
