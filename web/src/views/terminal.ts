@@ -47,6 +47,8 @@ class TerminalView implements View {
       cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
       disableStdin: context.readOnly,
       fontSize: this.#kept("font-size", FONT_SIZE, SMALLEST, LARGEST),
+      // At 1 the lower edge of a line is cut off in some fonts, and the underscore with it.
+      lineHeight: 1.15,
       linkHandler: { activate: (_, address) => this.#link.ask(address), allowNonHttpProtocols: false },
       macOptionIsMeta: true,
       minimumContrastRatio: 4.5,
