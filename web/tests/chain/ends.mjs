@@ -28,7 +28,7 @@ async function again(page) {
 }
 
 const given = (address, view = "terminal") => `${chain.origin}/view#url=${encodeURIComponent(address)}&view=${view}`;
-const online = () => until("the host is online", async () => (await api("GET", "hosts/h1")).online);
+const online = () => until("the host is online", async () => (await ask("api", { method: "GET", path: "/api/v1/hosts/h1" })).body.online);
 
 let page;
 
