@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build build-agent build-relay web demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay
+.PHONY: build build-agent build-relay web web-test demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay install-web
 
 # Packages: the same source builds to the same bytes, in any folder and on any machine.
 ifeq ($(PROFILE),dist)
@@ -39,13 +39,25 @@ else
 	PATH=$$PATH$(AUDITOR) $(CARGO) $(AUDITABLE:1=auditable) build --locked --profile $(PROFILE) --package stream-$*
 endif
 
-# The page that stream-relay serves, in web/dist. Needs node and npm; the programs do not need them.
-web: web/node_modules/.package-lock.json
+# The page that stream-relay serves, in web/dist. Needs node and npm; the programs do not need them. Packages are built only
+# with what the page needs, from the archives in web/vendor, which are fetched if they are missing. OFFLINE=1 does that, too,
+# but fetches nothing: with `make vendor` before, it needs neither npm nor a network.
+web: web/node_modules/$(if $(OFFLINE)$(filter dist,$(PROFILE)),.vendored,.package-lock.json)
 	cd web && node build.mjs
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	touch $@
+
+web/node_modules/.vendored: web/package-lock.json
+	$(if $(OFFLINE),,cd web && node vendor.mjs fetch)
+	cd web && node vendor.mjs unpack
+
+# The types and unit tests of the page, and that it builds within its budgets.
+web-test: web/node_modules/.package-lock.json
+	cd web && npm run --silent check
+	cd web && npm test --silent
+	cd web && node build.mjs
 
 # A relay with its platform and page, a host and NATS on this machine; ARGS=--check runs it unattended.
 demo:
@@ -59,6 +71,7 @@ demo:
 # the lists of sources by which the tests see that the programs are not older than the code.
 test: lint
 	tests/parts/install
+	$(MAKE) web-test
 	$(CARGO) build --locked --bins --tests
 	$(CARGO) test --locked --lib --bins --test '*' -- --test-threads 8
 	$(CARGO) test --locked --doc
@@ -88,7 +101,8 @@ bench-quick: build
 fuzz:
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(FUZZ) -- -max_total_time=$(FUZZ_SECONDS)
 
-# Debian packages of the last commit, in target/packages/deb. VENDOR=1 puts all crates into the source package.
+# Debian packages of the last commit, in target/packages/deb. VENDOR=1 puts all crates and npm packages into the source package,
+# WEB= leaves the page out, and needs no node.
 deb:
 	packaging/deb
 
@@ -116,12 +130,13 @@ checksums:
 test-packages: $(if $(REUSE),,deb rpm repo)
 	packaging/tests/run $(ARGS)
 
-# All crates into vendor/, for builds without a network.
+# All crates into vendor/, and the npm packages of the page into web/vendor/, for builds without a network.
 vendor:
 	packaging/vendor .
 
-# Installs the files. All packages use it. BUILT is the folder where `make build` put the programs.
-install: install-agent install-relay
+# Installs the files. All packages use it. BUILT is the folder where `make build` put the programs. The page is installed if
+# `make web` has built it.
+install: install-agent install-relay $(if $(wildcard web/dist/manifest.json),install-web)
 
 DOC = $(DESTDIR)$(PREFIX)/share/doc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -144,6 +159,12 @@ install-agent install-relay: install-%: build-%
 	install -D -m 0644 -t $(DOC)/stream-$* README.md SECURITY.md docs/protocol.md docs/packages.md $(DOCS_$*)
 	install -D -m 0644 -t $(DOC)/stream-$*/examples systemd/examples/stream-$*/*.conf $(EXAMPLES_$*)
 
+install-web:
+	@[ -e web/dist/manifest.json ] || { echo 'install-web: web/dist has no page: run `make web` before' >&2; exit 1; }
+	cd web/dist && find * -type f -exec install -D -m 0644 {} $(abspath $(DESTDIR)$(PREFIX)/share/stream-relay/web)/{} \;
+	install -D -m 0644 -t $(DOC)/stream-relay-web docs/page.md
+	install -D -m 0644 -t $(DOC)/stream-relay-web/examples web/src/embed-example.html
+
 DOCS_agent = docs/targets.md docs/security.md $(wildcard docs/audit.md)
-DOCS_relay = docs/platform.md docs/proxies.md
+DOCS_relay = docs/platform.md docs/page.md docs/proxies.md
 EXAMPLES_relay = docs/examples/tiny_platform.py docs/examples/requirements.txt

@@ -23,7 +23,7 @@ use tokio::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::world::{Process, SOON, World, part};
+use crate::world::{Process, World, part};
 
 /// Whether the agents of these tests are split.
 const SPLIT: bool = false;
@@ -139,7 +139,7 @@ impl Screens {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(SOON, counted).await.unwrap_or_else(|_| panic!("not {n} channels"));
+        timeout(GUEST, counted).await.unwrap_or_else(|_| panic!("not {n} channels"));
     }
 
     /// Shows a target in a browser on a page served at this address, types there, and returns what the browser

@@ -34,6 +34,9 @@ _stream__relay() {
             stream__relay,serve)
                 cmd="stream__relay__subcmd__serve"
                 ;;
+            stream__relay,sign-in-link)
+                cmd="stream__relay__subcmd__sign__subcmd__in__subcmd__link"
+                ;;
             stream__relay__subcmd__grant,help)
                 cmd="stream__relay__subcmd__grant__subcmd__help"
                 ;;
@@ -63,6 +66,9 @@ _stream__relay() {
                 ;;
             stream__relay__subcmd__help,serve)
                 cmd="stream__relay__subcmd__help__subcmd__serve"
+                ;;
+            stream__relay__subcmd__help,sign-in-link)
+                cmd="stream__relay__subcmd__help__subcmd__sign__subcmd__in__subcmd__link"
                 ;;
             stream__relay__subcmd__help__subcmd__grant,inspect)
                 cmd="stream__relay__subcmd__help__subcmd__grant__subcmd__inspect"
@@ -107,7 +113,7 @@ _stream__relay() {
 
     case "${cmd}" in
         stream__relay)
-            opts="-h -V --config --log-level --json --print-default-config --help --version serve check-config keygen grant open help"
+            opts="-h -V --config --log-level --json --print-default-config --help --version serve check-config keygen grant open sign-in-link help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -241,7 +247,7 @@ _stream__relay() {
             return 0
             ;;
         stream__subcmd__relay__subcmd__help)
-            opts="serve check-config keygen grant open help"
+            opts="serve check-config keygen grant open sign-in-link help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -381,6 +387,20 @@ _stream__relay() {
             return 0
             ;;
         stream__subcmd__relay__subcmd__help__subcmd__serve)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__relay__subcmd__help__subcmd__sign__subcmd__in__subcmd__link)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -569,7 +589,7 @@ _stream__relay() {
             return 0
             ;;
         stream__subcmd__relay__subcmd__open)
-            opts="-h --platform --api-key-file --ca-file --mode --param --max-seconds --url-file --listen --stdio --ws --raw --escape --filter --invert --since --config --log-level --json --help"
+            opts="-h --platform --api-key-file --ca-file --mode --param --max-seconds --url-file --listen --stdio --ws --vv --viewer --as --raw --escape --filter --invert --since --config --log-level --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -605,6 +625,18 @@ _stream__relay() {
                     ;;
                 --listen)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vv)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --viewer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --as)
+                    COMPREPLY=($(compgen -W "spice vnc" -- "${cur}"))
                     return 0
                     ;;
                 --raw)
@@ -645,6 +677,44 @@ _stream__relay() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__relay__subcmd__sign__subcmd__in__subcmd__link)
+            opts="-h --platform --api-key-file --ca-file --user --config --log-level --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --platform)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --api-key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

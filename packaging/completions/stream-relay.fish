@@ -35,6 +35,7 @@ complete -c stream-relay -n "__fish_stream_relay_needs_command" -f -a "check-con
 complete -c stream-relay -n "__fish_stream_relay_needs_command" -f -a "keygen" -d 'Create keys: the platform\'s, an API key, or a host\'s relay key'
 complete -c stream-relay -n "__fish_stream_relay_needs_command" -f -a "grant" -d 'Show and verify a grant'
 complete -c stream-relay -n "__fish_stream_relay_needs_command" -f -a "open" -d 'Open a target: print its URL, or connect local programs to it'
+complete -c stream-relay -n "__fish_stream_relay_needs_command" -f -a "sign-in-link" -d 'Print a link that signs a user in to the relay\'s page, once and within 10 minutes'
 complete -c stream-relay -n "__fish_stream_relay_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand serve" -l config -d 'Read this configuration file, and config.d/*.toml next to it' -r -F
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand serve" -l log-level -d 'Set the log level (error, warn, info, debug, trace), or filters as in RUST_LOG' -r
@@ -95,6 +96,10 @@ complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l param
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l max-seconds -d 'End the session after this many seconds' -r
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l url-file -d 'Read a client URL of another platform from this file, instead of HOST and TARGET. - reads standard input' -r -F
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l listen -d 'Accept local connections at this address, each with its own stream. Port 0 picks a free port and prints it. unix:/PATH creates a socket that only its user can connect to' -r
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l vv -d 'Write a file for a SPICE viewer (remote-viewer FILE), which opens the session through the relay alone. The file is a secret, new, and good for one viewer within 60 s. - prints it' -r -F
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l viewer -d 'Show the screen in a viewer on this machine, and end with it: remote-viewer for SPICE, vncviewer for VNC, or PROGRAM. Needs no trust of the viewer in the relay\'s certificate' -r -F
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l as -d 'With --viewer and --vv: what the target\'s screen speaks. Default: what the host says' -r -f -a "spice\t''
+vnc\t''"
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l raw -d 'With --stdio on a terminal: whether to send every key to the target, including Ctrl-C' -r -f -a "auto\t'Yes, unless the target is known to be read-only or not a terminal'
 yes\t'Always, for example for a serial console behind a socket'
 no\t'Never'"
@@ -108,12 +113,21 @@ complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l ws -d
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l invert -d 'With --filter: show the lines that do not match'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -l json -d 'Print results as JSON, and each error as one line of JSON on standard error'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand open" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open help" -f -a "serve" -d 'Run the relay'
-complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open help" -f -a "check-config" -d 'Check the configuration and exit'
-complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open help" -f -a "keygen" -d 'Create keys: the platform\'s, an API key, or a host\'s relay key'
-complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open help" -f -a "grant" -d 'Show and verify a grant'
-complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open help" -f -a "open" -d 'Open a target: print its URL, or connect local programs to it'
-complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand sign-in-link" -l platform -d 'Address of the platform, such as https://relay.example.com' -r
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand sign-in-link" -l api-key-file -d 'File with the key for the platform\'s API' -r
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand sign-in-link" -l ca-file -d 'File with certificates to trust in addition to the system\'s' -r -F
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand sign-in-link" -l user -d 'The user to sign in. The key must list the name in `users`. Default: the key\'s own name' -r
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand sign-in-link" -l config -r -F
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand sign-in-link" -l log-level -r
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand sign-in-link" -l json -d 'Print results as JSON, and each error as one line of JSON on standard error'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand sign-in-link" -s h -l help -d 'Print help'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open sign-in-link help" -f -a "serve" -d 'Run the relay'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open sign-in-link help" -f -a "check-config" -d 'Check the configuration and exit'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open sign-in-link help" -f -a "keygen" -d 'Create keys: the platform\'s, an API key, or a host\'s relay key'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open sign-in-link help" -f -a "grant" -d 'Show and verify a grant'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open sign-in-link help" -f -a "open" -d 'Open a target: print its URL, or connect local programs to it'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open sign-in-link help" -f -a "sign-in-link" -d 'Print a link that signs a user in to the relay\'s page, once and within 10 minutes'
+complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and not __fish_seen_subcommand_from serve check-config keygen grant open sign-in-link help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and __fish_seen_subcommand_from keygen" -f -a "issuer" -d 'Create the platform\'s key pair: KID.pem signs grants, KID.pub verifies them on hosts and relays'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and __fish_seen_subcommand_from keygen" -f -a "api-key" -d 'Create a key for the platform\'s API'
 complete -c stream-relay -n "__fish_stream_relay_using_subcommand help; and __fish_seen_subcommand_from keygen" -f -a "relay-key" -d 'Create a host\'s relay key, for simple mode'

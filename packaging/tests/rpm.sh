@@ -21,12 +21,13 @@ stand_in() {
 }
 
 # Creates the next release of the packages $2.. in the folder $1: the same spec (or $SPEC) and programs, and a new line in config.toml.
-# $DIST is the suffix of its release.
+# $DIST is the suffix of its release. Without stream-relay-web among them, the spec is built without the page.
 next_release() {
-  local folder=$1 top package
+  local folder=$1 top package page=--without
   shift
   top=$(mktemp -d)
   for package in "$@"; do
+    case $package in */stream-relay-web-*) page=--with ;; esac
     mkdir -p "$top/root" && rpm2cpio "$package" | (cd "$top/root" && cpio -idm --quiet)
   done
   # Their folders are named by version, and %license creates them.
@@ -38,7 +39,7 @@ next_release() {
   awk -v install="%install\ncp -a $top/root/. %{buildroot}\n" \
     '/^%debug_package/ { next } /^%prep$/ { print install; skip = 1 } /^%define user\(/ { skip = 0 } !skip' \
     "${SPEC-rpm/stream.spec}" >"$top/stream.spec"
-  rpmbuild -bb --quiet --nodeps --define "_topdir $top" --define "dist ${DIST-.next}" --define '__os_install_post %{nil}' "$top/stream.spec"
+  rpmbuild -bb --quiet --nodeps $page web --define "_topdir $top" --define "dist ${DIST-.next}" --define '__os_install_post %{nil}' "$top/stream.spec"
   cp "$top"/RPMS/*/*.rpm "$folder"
   rm -rf "$top"
 }

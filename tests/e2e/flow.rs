@@ -58,7 +58,7 @@ async fn the_api_tells_apart_why_something_cannot_be_had() {
         assert_eq!((got, answer["code"].as_str()), (status, Some(code)), "{body}: {answer}");
         assert!(answer["message"].as_str().unwrap().len() > 10);
     }
-    assert_eq!(world.api("GET", "/api/v1/sessions", json!({})).await.0, 405);
+    assert_eq!(world.api("PUT", "/api/v1/sessions", json!({})).await.0, 405);
     assert_eq!(world.api("GET", "/api/v1/nothing", json!({})).await.1["code"], "not_found");
     let (status, list) = world.api("GET", "/api/v1/hosts/h1/targets", json!({})).await;
     assert_eq!(status, 200);

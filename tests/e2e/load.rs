@@ -184,9 +184,11 @@ async fn a_thousand_sessions_leave_nothing_behind() {
     let listener = TcpListener::bind((world.ip.as_str(), 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     world.targets = format!("[target.echo]\nkind = 'tcp'\naddress = '{address}'\nmax_streams = 2000\n");
-    world.agent_config = "[limits]\nstreams = 2000\n".into();
+    // A thousand clients in one process may not take a byte for long on a busy machine.
+    world.agent_config = "[limits]\nstreams = 2000\nwrite_stall = '3m'\n".into();
     // All come from one address here.
-    world.relay_config = "[limits]\nwaiting_per_address = 2000\nmax_streams = 2000\n".into();
+    world.relay_config =
+        "[limits]\nwaiting_per_address = 2000\nmax_streams = 2000\nwrite_stall = '3m'\n".into();
     let echo = tokio::spawn(echo(listener));
     world.start().await;
     let world = Arc::new(world);

@@ -187,7 +187,7 @@ async fn a_wrong_token_gets_a_reason_and_no_byte() {
 #[tokio::test]
 async fn later_connections_are_further_channels_of_the_same_viewer() {
     let (relay, service) = (TestRelay::start().await, Service::start().await);
-    let mut agent = TestAgent::start(&relay, &format!("{}max_streams = 4\n", service.table()));
+    let mut agent = TestAgent::start(&relay, &format!("{}max_streams = 3\n", service.table()));
     let (token, claims) = relay.claims("service");
     agent.accept(&relay, &claims).await;
     let (secret, other) = (Token::generate().unwrap(), Token::generate().unwrap());

@@ -53,7 +53,7 @@ fn the_demo_ends_with_its_terminal() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
-    for line in lines.by_ref().take_while(|line| !line.contains("request 1 served")) {
+    for line in lines.by_ref().take_while(|line| !line.contains("curl")) {
         assert!(line.chars().count() <= 80, "{line}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -279,9 +279,9 @@ async fn the_url_of_the_page_is_printed_where_there_is_a_page() {
     let mut line = [0; 5];
     timeout(SOON, open.stdout.as_mut().unwrap().read_exact(&mut line)).await.unwrap().unwrap();
     assert_eq!(&line, b"line\n");
-    let (url, said) = printed(&["h1", "log", "--ws"]).await;
+    let (url, said) = printed(&["h1", "dump", "--ws"]).await;
     assert!(url.starts_with(&format!("{relay}/v1/stream/")) && said.is_empty(), "{url} {said}");
-    let (both, _) = printed(&["h1", "log", "--json"]).await;
+    let (both, _) = printed(&["h1", "dump", "--json"]).await;
     let both: Value = serde_json::from_str(&both).unwrap();
     assert_eq!(both["page"], format!("{at}/view#{}", both["url"].as_str().unwrap()));
     // What a browser shows in its address bar may be a secret, and no log has it.

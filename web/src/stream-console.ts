@@ -38,7 +38,7 @@ class StreamConsole extends HTMLElement {
   }
 
   #show(): void {
-    if (this.#frame?.src === this.#page().href) return this.#tell();
+    if (this.#frame?.src === this.#page().href) return this.#send();
     this.#frame?.remove();
     this.#ready = false;
     const frame = document.createElement("iframe");
@@ -51,12 +51,12 @@ class StreamConsole extends HTMLElement {
     style.width = style.height = "100%";
     style.display = "block";
     if (getComputedStyle(this).display === "inline") this.style.display = "block";
-    frame.addEventListener("load", () => { this.#ready = true; this.#tell(); });
+    frame.addEventListener("load", () => { this.#ready = true; this.#send(); });
     this.#frame = frame;
     this.append(frame);
   }
 
-  #tell(): void {
+  #send(): void {
     const url = this.#url;
     if (!this.#ready || url === undefined) return;
     this.#url = undefined;

@@ -3,7 +3,7 @@ import { render } from "preact";
 import { signal } from "@preact/signals";
 import { NoAddress, ViewPage } from "./pages/view";
 import { Toasts } from "./parts/toast";
-import { embedded, listenToParent, tellParent } from "./session/embed";
+import { embedded, listenToParent, sendToParent } from "./session/embed";
 import { parseFragment, type Given } from "./session/given";
 import { applyTheme } from "./settings";
 
@@ -26,9 +26,9 @@ function App() {
     const wish = embedded.value;
     if (wish === undefined) return <NoAddress embedded />;
     return (
-      <ViewPage key={wish.given.url} given={wish.given} onOpen={() => tellParent({ event: "open" })}
-        onEnd={(code, sentence) => tellParent({ event: "end", code, sentence })}
-        onRenew={wish.renew ? () => tellParent({ event: "renew" }) : undefined} />
+      <ViewPage key={wish.given.url} given={wish.given} onOpen={() => sendToParent({ event: "open" })}
+        onEnd={(code, sentence) => sendToParent({ event: "end", code, sentence })}
+        onRenew={wish.renew ? () => sendToParent({ event: "renew" }) : undefined} />
     );
   }
   return address.value === undefined ? <NoAddress embedded={false} /> : <ViewPage key={address.value.url} given={address.value} />;

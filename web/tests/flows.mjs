@@ -148,6 +148,28 @@ test("a page of an allowed origin shows a session and hears of its end; another 
   }
 });
 
+test("a screen asks for its password, and its clipboard comes here only if the person wants that", async (page, server, context) => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  const clipboard = () => page.evaluate(() => navigator.clipboard.readText());
+  await page.goto(`${server.origin}/open/web1/vnc`);
+  await open(page);
+  await page.getByRole("heading", { name: "The screen asks for a password" }).waitFor();
+  await page.evaluate(() => navigator.clipboard.writeText("mine"));
+  await page.getByRole("textbox", { name: "Password" }).fill("secret");
+  await page.keyboard.press("Enter");
+  await page.getByText("The other side copied a text.").waitFor();
+  assert.equal(await clipboard(), "mine");
+  await page.getByRole("button", { name: "Copy it here" }).click();
+  await page.waitForFunction(async () => await navigator.clipboard.readText() === "from guest");
+  await page.evaluate(() => navigator.clipboard.writeText("pasted"));
+  await page.getByRole("button", { name: "Clipboard", exact: true }).click();
+  await page.getByRole("menuitemcheckbox", { name: "Always copy from there to here" }).click();
+  await page.waitForFunction(async () => await navigator.clipboard.readText() === "from guest");
+  await page.evaluate(() => navigator.clipboard.writeText("pasted"));
+  await page.getByRole("button", { name: "Paste", exact: true }).click();
+  await page.waitForFunction(async () => await navigator.clipboard.readText() === "seen:pasted");
+});
+
 test("evil names run nothing", async (page, server) => {
   server.change("evil");
   await page.goto(server.origin);
@@ -171,7 +193,7 @@ for (const [name, run] of cases) {
     if (message.type() === "error" && /Content Security Policy|TrustedScript|postMessage/.test(text) && !page.expected?.test(text)) problems.push(text);
   });
   try {
-    await run(page, server);
+    await run(page, server, context);
     assert.deepEqual(problems, []);
     console.log(`ok      ${name}`);
   } catch (error) {

@@ -135,9 +135,17 @@ test("filter, since and pause are asked of the host", async () => {
   await action(page, "since-hour");
   const { time } = await until("since", () => host.controls.find(({ type }) => type === "since"));
   assert.ok(Math.abs(Date.now() / 1000 - 3600 - time) < 10);
-  await until("a new start", async () => (await rows(page)).length === 1);
+  await until("the mark", async () => (await lastRow(page)).startsWith("From here on: again, since "));
   host.control({ type: "refused", what: "since", message: "this log <b>cannot</b> start again" });
   await until("the refusal", async () => await lastRow(page) === "The host refused this: this log <b>cannot</b> start again");
+  assert.ok((await rows(page)).includes("line 1 of the log"), "a refusal loses nothing");
+  host.controls.length = 0;
+  await page.fill('input[type="text"]', "(");
+  await page.press('input[type="text"]', "Enter");
+  await told({ type: "filter", pattern: "(", invert: true });
+  assert.match(await page.textContent(".log-state"), /Filter: not \(/);
+  host.control({ type: "refused", what: "filter", message: "unclosed group" });
+  await until("the filter before", async () => /Filter: not a\|b/.test(await page.textContent(".log-state")));
   await action(page, "pause");
   await told({ type: "pause" });
   await until("its state", async () => /Paused on the host/.test(await page.textContent(".log-state")));

@@ -57,12 +57,12 @@ after(async () => {
 });
 
 /** Waits until the page shows what QEMU shows, pixel by pixel. */
-async function isExact(screen, from = guest) {
+async function isExact(screen, from = guest, ms = 30_000) {
   let differ;
   await until("no pixel differs", async () => {
     differ = differing(await screen.picture(), await from.picture());
     return differ === 0;
-  }, 30_000).catch((error) => { throw new Error(`${error.message}; ${differ} do`); });
+  }, ms).catch((error) => { throw new Error(`${error.message}; ${differ} do`); });
 }
 
 let n = 0;
@@ -247,7 +247,9 @@ test("a guest with passwords and many colours, and its end", async () => {
   writeFileSync(secret, "right");
   const locked = await Guest.start({
     spice: "password-secret=secret", vnc: ",password-secret=secret", more: () => ["-object", `secret,id=secret,file=${secret}`],
-    extra, kernel: "vga=795",
+    extra,
+    // 800x600 with 32 bits.
+    kernel: "vga=835",
   });
   const bridge = await serve(folder, { vnc: locked.vnc, spice: locked.spice });
   try {
@@ -276,7 +278,7 @@ test("a guest with passwords and many colours, and its end", async () => {
     for (const seed of [1, 2, 3]) {
       await locked.serial(`paint ${seed}; echo painted-$((${seed}*7))`);
       await locked.says(`painted-${seed * 7}`);
-      for (const screen of [open, spice]) await isExact(screen, locked);
+      for (const screen of [open, spice]) await isExact(screen, locked, 90_000);
     }
     await spice.shot("spice-painted");
     await open.shot("vnc-painted");

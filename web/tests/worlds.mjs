@@ -89,6 +89,7 @@ const TEXT = "\u001b[1;32malice@web1\u001b[0m:\u001b[1;34m~\u001b[0m$ uptime\r\n
 
 /** A stream: a prompt, an echo of what is typed, and answers to pings. `end-CODE` ends it soon. */
 function stream(ws, name) {
+  if (name === "vnc") return screen(ws);
   const code = /^end-(\d+)/.exec(name)?.[1];
   ws.send(Buffer.from(name === "syslog" ? LINES : TEXT));
   ws.on("message", (data, binary) => {
@@ -104,6 +105,25 @@ function stream(ws, name) {
     // The library refuses codes that only the other side of a fault sends.
     return ws.close(Number(code), code === "4410" ? "maintenance at 18:00, \u202eplease save" : "");
   }, 400);
+}
+
+/** The beginning of a VNC server (RFC 6143): asks for a password, shows nothing, and has a text on its clipboard. */
+function screen(ws) {
+  const steps = [
+    () => Buffer.from([1, 2]),
+    () => Buffer.alloc(16, 7),
+    () => Buffer.alloc(4),
+    () => Buffer.concat([Buffer.from([1, 64, 0, 240, 32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0, 0, 0, 0, 4]), Buffer.from("desk")]),
+    () => Buffer.concat([Buffer.from([3, 0, 0, 0, 0, 0, 0, 10]), Buffer.from("from guest")]),
+  ];
+  ws.send(Buffer.from("RFB 003.008\n"));
+  ws.on("message", (data, binary) => {
+    const next = binary ? steps.shift() : undefined;
+    if (next) ws.send(next());
+    // A text for the screen's clipboard (ClientCutText) is shown as the next text of that clipboard.
+    else if (binary && data[0] === 6) ws.send(Buffer.concat([Buffer.from([3, 0, 0, 0, 0, 0, 0, data.length - 8 + 5]), Buffer.from("seen:"), data.subarray(8)]));
+  });
+  return undefined;
 }
 
 const LINES = Array.from({ length: 60 }, (_, line) => `Nov 29 10:${String(line).padStart(2, "0")}:01 web1 sshd[${1000 + line}]: ${line % 9 === 4 ? "error: kex_exchange_identification: Connection closed" : "Accepted publickey for alice from 192.0.2.17 port 50122"}\n`).join("");

@@ -72,15 +72,6 @@ pub(crate) struct Session {
     pub expires: String,
 }
 
-/// A target of a host.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Listed {
-    #[serde(flatten)]
-    pub target: TargetInfo,
-    /// What shows it, such as `spice`; hosts before 0.2 do not say.
-    pub view: Option<String>,
-}
-
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct OpenRequest {
     pub host: String,
@@ -129,17 +120,9 @@ impl Api {
     /// # Errors
     /// What the platform says, or that it cannot be reached.
     pub(crate) async fn targets(&self, host: &str) -> Result<Vec<TargetInfo>, ExitError> {
-        Ok(self.listed(host).await?.into_iter().map(|listed| listed.target).collect())
-    }
-
-    /// The same, with what shows each target.
-    ///
-    /// # Errors
-    /// What the platform says, or that it cannot be reached.
-    pub(crate) async fn listed(&self, host: &str) -> Result<Vec<Listed>, ExitError> {
         #[derive(Deserialize)]
         struct List {
-            targets: Vec<Listed>,
+            targets: Vec<TargetInfo>,
         }
         let host = utf8_percent_encode(host, SEGMENT);
         let path = format!("/api/v1/hosts/{host}/targets");

@@ -56,9 +56,8 @@ pub struct Args {
     pub(crate) vv: Option<PathBuf>,
     /// Show the screen in a viewer on this machine, and end with it: remote-viewer for SPICE, vncviewer for VNC, or
     /// PROGRAM. Needs no trust of the viewer in the relay's certificate.
-    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "",
-        conflicts_with_all = ["stdio", "listen"])]
-    pub(crate) viewer: Option<PathBuf>,
+    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, conflicts_with_all = ["stdio", "listen"])]
+    pub(crate) viewer: Option<Option<PathBuf>>,
     /// With --viewer and --vv: what the target's screen speaks. Default: what the host says.
     #[arg(long = "as", value_enum, value_name = "PROTOCOL")]
     pub(crate) display: Option<Display>,

@@ -27,7 +27,7 @@ pub async fn run(args: Args, as_json: bool) -> Result<i32, ExitError> {
         return opener.listen(address, as_json).await.map(|()| 0);
     }
     if let Some(program) = &args.viewer {
-        return opener.show(program, args.display).await.map(|()| 0);
+        return opener.show(program.as_deref(), args.display).await.map(|()| 0);
     }
     if let Some(file) = &args.vv {
         let has_own_ca = args.ca_file.is_some();

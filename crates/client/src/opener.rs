@@ -16,6 +16,7 @@ use websocket::reader::Text;
 
 use super::api::{Api, Key, OpenRequest, Session};
 use super::arguments::Args;
+use super::display::Display;
 use super::remedy::explain_relay_error;
 use super::session_key::SessionKey;
 use super::url_file::read_url;
@@ -123,6 +124,31 @@ impl Opener {
                 Err(ExitError::new(Exit::Unavailable, error).in_session(session.as_deref()))
             }
         }
+    }
+}
+
+impl Opener {
+    /// What the target's screen speaks; `chosen` by the user counts. Checks that the platform lists the target.
+    ///
+    /// # Errors
+    /// If there is no such target, or nothing says what it is.
+    pub(crate) async fn display(&self, chosen: Option<Display>) -> Result<Display, ExitError> {
+        const CHOOSE: &str = "add --as spice or --as vnc";
+        let Source::Platform { api, request } = &self.source else {
+            return chosen
+                .ok_or_else(|| anyhow!("a URL does not say what it opens: {CHOOSE}"))
+                .or_exit(Exit::Usage);
+        };
+        let targets = api.targets(&request.host).await?;
+        let found = targets.iter().find(|target| target.name == request.target);
+        let said = found.and_then(Display::of);
+        if let Some(unknown) = unknown_target(request, &targets) {
+            return Err(unknown);
+        }
+        let why = || {
+            anyhow!("the host does not say whether {} is SPICE or VNC: {CHOOSE}", printable(&request.target))
+        };
+        chosen.or(said).ok_or_else(why).or_exit(Exit::Usage)
     }
 }
 
@@ -237,5 +263,19 @@ mod tests {
         ] {
             assert_eq!(Opener::new(&args(line).unwrap()).err().unwrap().exit, what);
         }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_says_is_asked_for() {
+        let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
+        let opener = opener(&world, dir.path(), &[]);
+        assert_eq!(opener.display(Some(Display::Vnc)).await.unwrap(), Display::Vnc);
+        let error = opener.display(None).await.unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.to_string().contains("whether shell is SPICE or VNC: add --as spice"), "{error}");
+        let file = dir.path().join("url");
+        std::fs::write(&file, format!("{}\n", world.url())).unwrap();
+        let by_url = Opener::new(&args(&["--url-file", file.to_str().unwrap()]).unwrap()).unwrap();
+        assert!(by_url.display(None).await.unwrap_err().to_string().contains("a URL does not say"));
     }
 }

@@ -76,7 +76,7 @@ impl World {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("ws://{}/v1/stream/token", self.address)
+        format!("ws://{}/v1/stream/{}", self.address, "A".repeat(43))
     }
 
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {

@@ -37,22 +37,22 @@ const fn known(display: Display) -> (&'static [&'static str], &'static str) {
 }
 
 impl Opener {
-    /// Starts a viewer, and serves it until it ends. An empty `program` is the first known viewer that is installed.
+    /// Starts a viewer, and serves it until it ends. Without `program` it is the first known viewer that is installed.
     ///
     /// # Errors
     /// If there is no viewer or no such target, or the viewer fails.
     pub(crate) async fn show(
         self: Arc<Self>,
-        program: &Path,
+        program: Option<&Path>,
         chosen: Option<Display>,
     ) -> Result<(), ExitError> {
         let display = self.display(chosen).await?;
-        let program = match program.as_os_str().is_empty() {
-            true => find(display, std::env::var_os("PATH").unwrap_or_default())?,
-            false => program.to_owned(),
+        let program = match program {
+            None => find(display, std::env::var_os("PATH").unwrap_or_default())?,
+            Some(program) => program.to_owned(),
         };
         raise_limit();
-        let (acceptor, address, _dir) =
+        let (_folder, acceptor, address) =
             listen(&program, display).await.context("listen").or_exit(Exit::Unavailable)?;
         let mut viewer = Command::new(&program)
             .arg(address)
@@ -129,8 +129,8 @@ impl Drop for Folder {
 }
 
 /// Listens for the viewer: on a unix socket if the viewer knows those, else on a port of loopback that takes only
-/// programs of this user. Returns the address as the viewer wants it.
-async fn listen(program: &Path, display: Display) -> anyhow::Result<(Acceptor, OsString, Option<Folder>)> {
+/// programs of this user. Returns the address as the viewer wants it, and first what must be dropped last.
+async fn listen(program: &Path, display: Display) -> anyhow::Result<(Option<Folder>, Acceptor, OsString)> {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     if display == Display::Spice && name == "remote-viewer" {
         let within = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
@@ -139,7 +139,7 @@ async fn listen(program: &Path, display: Display) -> anyhow::Result<(Acceptor, O
         let mut address = OsString::from("spice+unix://");
         address.push(&path);
         let acceptor = Acceptor::bind(&ListenAddress::Unix(path)).await?;
-        return Ok((acceptor, address, Some(folder)));
+        return Ok((Some(folder), acceptor, address));
     }
     let acceptor = Acceptor::bind_own().await?;
     let at = acceptor.address()?;
@@ -149,7 +149,7 @@ async fn listen(program: &Path, display: Display) -> anyhow::Result<(Acceptor, O
         Display::Vnc => format!("vnc://{at}"),
         Display::Spice => format!("spice://{at}"),
     };
-    Ok((acceptor, address.into(), None))
+    Ok((None, acceptor, address.into()))
 }
 
 #[cfg(test)]
@@ -162,7 +162,7 @@ mod tests {
     #[tokio::test]
     async fn each_viewer_gets_an_address_that_it_understands() {
         let spoken = async |program: &str, display| {
-            let (acceptor, address, _folder) = listen(Path::new(program), display).await.unwrap();
+            let (_folder, acceptor, address) = listen(Path::new(program), display).await.unwrap();
             let address = address.into_string().unwrap();
             (matches!(acceptor, Acceptor::Unix(..)), address)
         };
@@ -205,13 +205,14 @@ mod tests {
             std::fs::write(&program, format!("{script}{status}\n")).unwrap();
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
             let opener = opener(&world, dir.path(), &[]);
-            let shown =
-                timeout(Duration::from_secs(20), opener.show(&program, Some(Display::Vnc))).await.unwrap();
+            let shown = timeout(Duration::from_secs(20), opener.show(Some(&program), Some(Display::Vnc)))
+                .await
+                .unwrap();
             let error = shown.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.ends_with(words) && error.is_empty() == words.is_empty(), "{error}");
         }
         let opener = opener(&world, dir.path(), &[]);
-        let missing = opener.show(&dir.path().join("none"), Some(Display::Vnc)).await.unwrap_err();
+        let missing = opener.show(Some(&dir.path().join("none")), Some(Display::Vnc)).await.unwrap_err();
         assert!(missing.to_string().starts_with("cannot start "), "{missing}");
     }
 }

@@ -121,7 +121,8 @@ impl Hosts {
             self.change(&id, |host| {
                 host.answered = number;
                 // An answer may be older than the word that the agent stops.
-                if !host.is_online && !(host.is_gone && host.instance == present.instance) {
+                let has_stopped = host.is_gone && host.instance == present.instance;
+                if !host.is_online && !has_stopped {
                     let instance = present.instance;
                     let known = Host { is_online: true, answered: number, instance, ..Host::default() };
                     *host = Host { version: version(&present.version), ..known };

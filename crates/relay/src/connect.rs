@@ -39,6 +39,7 @@ use bridged::Sides;
 use watch::LEFT;
 
 mod bridged;
+mod records;
 mod spice;
 mod watch;
 

@@ -81,9 +81,9 @@ use_repository() {
 install_packages() {
   if [ -d /repo ]; then
     use_repository
-    apt-get -qq -y --no-install-recommends install stream-agent stream-relay </dev/null >install.out 2>&1 || fail "$(cat install.out)"
+    apt-get -qq -y --no-install-recommends install stream-agent stream-relay stream-relay-web </dev/null >install.out 2>&1 || fail "$(cat install.out)"
   else
-    dpkg -i /packages/stream-{agent,relay}_*.deb >install.out 2>&1 || fail "$(cat install.out)"
+    dpkg -i /packages/stream-{agent,relay,relay-web}_*.deb >install.out 2>&1 || fail "$(cat install.out)"
   fi
 }
 

@@ -73,7 +73,7 @@ function Over({ opening, running }: { opening: Opening; running: Running | undef
   const ending = endingOf(opening, running);
   if (ending !== undefined) {
     return (
-      <EndCard ending={ending}>
+      <EndCard ending={ending} alone={running === undefined}>
         {me.value === null
           ? <a class="button primary" href="sign-in" onClick={onLink}>Sign in</a>
           : (

@@ -29,6 +29,7 @@ const PATHS: Record<string, string> = {
   copy: "M8 8h11v12H8zM5 16V4h11",
   paste: "M9 4h6v3H9zM9 5H6v15h12V5h-3",
   keyboard: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M7 14h10",
+  type: "M5 7V5h14v2M12 5v14M9 19h6",
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   fullscreen: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
   "fullscreen-exit": "M9 4v5H4M15 4v5h5M20 15h-5v5M9 20v-5H4",
@@ -59,7 +60,7 @@ const PATHS: Record<string, string> = {
 };
 
 const OTHER_NAMES: Record<string, string> = {
-  full: "fullscreen", "1:1": "actual", save: "download", keys: "keyboard", type: "keyboard", display: "screen",
+  full: "fullscreen", "1:1": "actual", save: "download", keys: "keyboard", display: "screen",
   scale: "fit", color: "sun", palette: "sun", level: "filter", time: "clock", history: "clock", trash: "clear",
   volume: "sound", "volume-off": "mute", plus: "zoom-in", minus: "zoom-out", bell: "info", view: "eye",
 };

@@ -21,6 +21,6 @@ export function listenToParent(): void {
 
 export type EmbedEvent = { event: "open" } | { event: "end"; code: number | string; sentence: string } | { event: "renew" };
 
-export function tellParent(event: EmbedEvent): void {
+export function sendToParent(event: EmbedEvent): void {
   if (parentOrigin !== undefined) parent.postMessage({ type: "stream-event", ...event }, parentOrigin);
 }

@@ -14,6 +14,8 @@ export function endOf({ code }: Ending): End {
 
 interface EndCardProps {
   ending: Ending;
+  /** Nothing is behind it that should stay visible. */
+  alone?: boolean;
   /** The buttons: a new session, the way back. */
   children?: ComponentChildren;
   /** Instead of what the table says to do. */
@@ -21,7 +23,7 @@ interface EndCardProps {
 }
 
 /** What happened, why, and what to do. What was on the screen stays visible behind it. */
-export function EndCard({ ending, children, todo }: EndCardProps) {
+export function EndCard({ ending, alone, children, todo }: EndCardProps) {
   const card = useRef<HTMLDivElement>(null);
   const id = useId();
   const end = endOf(ending);
@@ -31,7 +33,8 @@ export function EndCard({ ending, children, todo }: EndCardProps) {
   const program = exit !== undefined && ending.code === 1000;
   const title = !program ? end.what : exit === 0 ? "The program ended." : `The program ended with status ${exit}.`;
   return (
-    <div class={`end-card ${program && exit !== 0 ? "warn" : end.tone}`} role="alertdialog" aria-labelledby={id} aria-describedby={`${id}-why`} tabIndex={-1} ref={card}>
+    <div class={`end-card ${program && exit !== 0 ? "warn" : end.tone}${alone ? " alone" : ""}`} role="alertdialog"
+      aria-labelledby={id} aria-describedby={`${id}-why`} tabIndex={-1} ref={card}>
       <Icon name={end.tone === "good" ? "check" : "warning"} size={22} />
       <div class="end-words">
         <h2 id={id}>{title}</h2>

@@ -20,7 +20,7 @@ interface Around {
 /** Actions that every view has, as far as it can do them. */
 export function frameActions({ running, view, live, mayWrite, pane, full, paste, asking }: Around): Action[] {
   const all: Action[] = [];
-  if (mayWrite && view.type) all.push({ id: "frame-type", label: "Type a text…", icon: "keyboard", run: () => { asking.value = { what: "type" }; } });
+  if (mayWrite && view.type) all.push({ id: "frame-type", label: "Type a text…", icon: "type", run: () => { asking.value = { what: "type" }; } });
   if (mayWrite && view.paste) {
     all.push({ id: "frame-paste", label: "Paste", icon: "paste", run: () => void pasteFromClipboard(paste, asking) });
   }

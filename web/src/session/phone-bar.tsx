@@ -32,8 +32,8 @@ export function PhoneBar({ view, body }: { view: View; body: () => HTMLElement |
     if (alt.value === "next") alt.value = "off";
   };
   useEffect(() => {
-    // With a sticking modifier, the next key of the phone's own keyboard goes through the bar. Some keyboards tell only
-    // of text that is about to be inserted, and not of keys.
+    // With a sticking modifier, the next key of the phone's own keyboard goes through the bar. Some keyboards
+    // report only text that is about to be inserted, and no keys.
     const element = body();
     if (element === null) return;
     const sticking = () => ctrl.value !== "off" || alt.value !== "off";

@@ -24,7 +24,7 @@ export interface Figures { bytesIn: number; bytesOut: number; roundTrip?: number
 export interface PasswordQuestion { user: boolean; answer(password: string, user?: string): void }
 
 const NOTICE_SHOWN_FOR = 6000;
-/** How long a view has to tell of the end of its socket, in milliseconds. */
+/** How long a view has to report the end of its socket, in milliseconds. */
 const VIEW_SAYS_END_WITHIN = 2000;
 
 /** One session with its view: what the frame around it shows. */
@@ -45,7 +45,7 @@ export class Running {
   readonly figures = signal<Figures>({ bytesIn: 0, bytesOut: 0 });
   /** Set when the view is there. */
   readonly view = signal<View | undefined>(undefined);
-  /** Told when the other side's clipboard has changed. */
+  /** Called when the other side's clipboard has changed. */
   onClipboard: ((text: string) => void) | undefined;
   #sessionKey: string | undefined;
   #opened = false;
@@ -54,7 +54,8 @@ export class Running {
   #noticeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(connection: Connection) {
-    this.connection = connection;
+    // A log has nothing to send, whatever was granted.
+    this.connection = connection.view === "log" ? { ...connection, readOnly: true } : connection;
     this.settings = settingsOf(connection.place, connection.view);
     this.permissions = permissionsOf(connection.place);
   }
@@ -101,7 +102,11 @@ export class Running {
     if (first) {
       socket.addEventListener("control", ({ detail }) => { if (detail.type === "session") this.#sessionKey = detail.key; });
       socket.addEventListener("close", ({ code, reason }) => {
-        setTimeout(() => this.#finish({ code, reason }), VIEW_SAYS_END_WITHIN);
+        setTimeout(() => {
+          // A screen that asks for a password again has a new socket, and reports its end itself.
+          const goesOn = this.view.value?.sockets.some(({ readyState }) => readyState < WebSocket.CLOSING);
+          if (goesOn !== true) this.#finish({ code, reason });
+        }, VIEW_SAYS_END_WITHIN);
       });
     }
     return socket;

@@ -1,7 +1,7 @@
-// Paints in 1280x1024 pixels of 32 bits: paint SEED. Gradients, noise, lines and areas, some of them moved: what the
+// Paints in 800x600 pixels of 32 bits: paint SEED. Gradients, noise, lines and areas, some of them moved: what the
 // different ways of compressing a screen are made for. Without a C library, to be small.
-#define WIDE 1280
-#define HIGH 1024
+#define WIDE 800
+#define HIGH 600
 
 static long call(long n, long a, long b, long c, long d, long e, long f)
 {
@@ -25,9 +25,9 @@ __attribute__((used)) static void start(long *stack)
     while (*argument) seed = seed * 10 + *argument++ - '0';
     long file = call(2, (long)"/sys/bus/pci/devices/0000:00:02.0/resource0", 2, 0, 0, 0, 0); // open
     unsigned *screen = (unsigned *)call(9, 0, WIDE * HIGH * 4, 3, 1, file, 0); // mmap, shared
-    for (int i = 0; i < WIDE * HIGH; i++) screen[i] = (i / WIDE / 4) << 16 | (i % WIDE / 5) << 8 | (seed & 0xff);
+    for (int i = 0; i < WIDE * HIGH; i++) screen[i] = (i / WIDE * 2 / 5) << 16 | (i % WIDE / 4) << 8 | (seed & 0xff);
     for (int n = 0; n < 60; n++) {
-        int x = next(WIDE - 200), y = next(HIGH - 200), w = 1 + next(200), h = 1 + next(200), kind = next(4);
+        int x = next(WIDE - 120), y = next(HIGH - 120), w = 1 + next(120), h = 1 + next(120), kind = next(4);
         unsigned colour = next(0x1000000);
         for (int j = y; j < y + h; j++)
             for (int i = x; i < x + w; i++) {

@@ -11,8 +11,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const out = join(root, ".build/views");
 export const shots = join(root, ".build/shots");
 
-/** Serves the page with one view under the policy of the real one; `onStream` gets each websocket and the first size. */
-export async function serve(onStream) {
+/** Serves the page with one view under the policy of the real one; `onStream` gets each websocket; `connect`: further servers. */
+export async function serve(onStream, connect = "") {
   const [{ outputs }] = await bundle(root, out, ["tests/views/page.ts"]);
   const script = Object.keys(outputs).find((path) => outputs[path].entryPoint === "tests/views/page.ts").split("/assets/")[1];
   const html = `<!doctype html><html lang="en"><title>A view</title><main></main><script type="module" src="/assets/${script}"></script></html>`;
@@ -21,7 +21,7 @@ export async function serve(onStream) {
     if (pathname === "/") {
       return response.writeHead(200, { "Content-Type": "text/html; charset=utf-8", "Content-Security-Policy":
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; " +
-        `connect-src 'self' ws://${request.headers.host}; media-src blob:; worker-src 'self'; base-uri 'self'; ` +
+        `connect-src 'self' ws://${request.headers.host} ${connect}; media-src blob:; worker-src 'self'; base-uri 'self'; ` +
         "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'" }).end(html);
     }
     const body = /^\/assets\/[\w.-]+$/.test(pathname) ? await readFile(join(out, pathname)).catch(() => undefined) : undefined;

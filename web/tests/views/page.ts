@@ -35,7 +35,7 @@ const search = new URLSearchParams(location.search);
 const settings = new Map([...search].filter(([key]) => key.startsWith("set-")).map(([key, value]) => [key.slice(4), value]));
 const { create } = await kinds[search.get("view") ?? ""]!();
 window.view = create({
-  open: () => new StreamSocket(`ws://${location.host}/stream`),
+  open: () => new StreamSocket(search.get("url") ?? `ws://${location.host}/stream`),
   readOnly: search.has("read-only"),
   settings: { get: (key) => settings.get(key), set: (key, value) => void settings.set(key, value) },
   report: (event) => void window.events.push(event),

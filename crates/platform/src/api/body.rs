@@ -5,11 +5,12 @@ use std::time::Duration;
 use axum::extract::Request;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::error::ApiError;
+use crate::identity::bearer;
 
 /// The largest body of a request that is read, in bytes.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -51,8 +52,8 @@ fn check_type(request: &Request) -> Result<(), ApiError> {
     let essence = written.map(|written| written.split(';').next().unwrap_or_default().trim());
     let is_good = match essence {
         Some(essence) if essence.eq_ignore_ascii_case(JSON) => true,
-        Some(essence) => headers.contains_key(AUTHORIZATION) && essence.eq_ignore_ascii_case(FORM),
-        None => headers.contains_key(AUTHORIZATION),
+        Some(essence) => bearer(headers).is_some() && essence.eq_ignore_ascii_case(FORM),
+        None => bearer(headers).is_some(),
     };
     if is_good {
         return Ok(());

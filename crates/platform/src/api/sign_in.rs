@@ -107,6 +107,7 @@ pub(super) async fn sign_out(
 ) -> Result<Response, ApiError> {
     let headers = request.headers().clone();
     let SignOutRequest { everywhere } = body::read(request).await?;
+    platform.sign_in.ready().map_err(ApiError::sign_in_off)?;
     let stored = platform.sign_in.sign_out(&call.identity, everywhere).await;
     stored.map_err(|why| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why))?;
     let mut response = response::body(StatusCode::NO_CONTENT, "application/json", "");

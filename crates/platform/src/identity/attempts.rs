@@ -34,9 +34,12 @@ impl Attempts {
         let mut networks = self.lock();
         if networks.len() >= MOST && !networks.contains_key(&network) {
             networks.retain(|_, full_at| now < *full_at);
-            let soonest = networks.iter().min_by_key(|(_, full_at)| **full_at).map(|(network, _)| *network);
-            if let Some(soonest) = soonest.filter(|_| networks.len() >= MOST) {
-                networks.remove(&soonest);
+            if networks.len() >= MOST {
+                // Half of them at once, so that a flood does not sort them again for each of its networks.
+                let mut times: Vec<Instant> = networks.values().copied().collect();
+                let (_, middle, _) = times.select_nth_unstable(MOST / 2);
+                let middle = *middle;
+                networks.retain(|_, full_at| *full_at > middle);
             }
         }
         let full_at = networks.entry(network).or_insert(now);
@@ -96,7 +99,7 @@ mod tests {
         for network in 1..20_000 {
             attempts.count(peer(network, 0)).unwrap();
         }
-        assert_eq!(attempts.lock().len(), MOST);
+        assert!(attempts.lock().len() <= MOST);
         assert!(attempts.count(peer(0, 0)).is_err());
     }
 }

@@ -14,6 +14,7 @@ use protocol::end::{Closing, End, Outcome};
 use stream::bridge::{AtEof, ControlEffect, Local, bridge};
 use websocket::connection::{CloseAction, EndedWebSocket};
 
+use super::records::Records;
 use super::watch::{LEFT, LOST, Watch, Watched};
 use crate::state::HostSocket;
 
@@ -29,42 +30,41 @@ pub(super) struct Sides {
 }
 
 /// Moves bytes until one side ends, or `stop` resolves.
-pub(super) fn link(
+pub(super) async fn link(
     host: HostSocket,
     client: Socket,
     early: Bytes,
     stop: impl Future<Output = CloseFrame>,
-) -> impl Future<Output = (Outcome, Sides)> {
-    async move {
-        let (mut read, mut write) = tokio::io::split(client);
-        let watch = Watch::default();
-        let (outcome, host) = {
-            let reader = early.as_ref().chain(&mut read);
-            let local = Local {
-                output: Watched { inner: reader, watch: &watch },
-                input: Some(Watched { inner: &mut write, watch: &watch }),
-                at_eof: AtEof::LeaveToPeer,
-                control: None,
-            };
-            let on_text = |text: &str| match serde_json::from_str(text) {
-                Ok(FromHost::Eof) => ControlEffect::Eof,
-                _ => ControlEffect::None,
-            };
-            let stop = async {
-                tokio::select! {
-                    why = stop => why,
-                    why = watch.gone() => why,
-                }
-            };
-            bridge(host, local, on_text, ready(Ok(None)), stop).await
+) -> (Outcome, Sides) {
+    let is_tls = matches!(client, Socket::Tls(_));
+    let (mut read, mut write) = tokio::io::split(client);
+    let watch = Watch::default();
+    let (outcome, host) = {
+        let reader = early.as_ref().chain(&mut read);
+        let local = Local {
+            output: Watched { inner: reader, watch: &watch },
+            input: Some(Watched { inner: Records::new(&mut write, is_tls), watch: &watch }),
+            at_eof: AtEof::LeaveToPeer,
+            control: None,
         };
-        let (closing, close_action) = ended(outcome.closing, host.close_action);
-        // The bridge's peer is the host.
-        let outcome = Outcome { bytes_in: outcome.bytes_out, bytes_out: outcome.bytes_in, closing };
-        let is_complete = outcome.closing.end == End::TargetEnded;
-        let host = EndedWebSocket { close_action, ..host };
-        (outcome, Sides { host, client: (read, write), is_complete })
-    }
+        let on_text = |text: &str| match serde_json::from_str(text) {
+            Ok(FromHost::Eof) => ControlEffect::Eof,
+            _ => ControlEffect::None,
+        };
+        let stop = async {
+            tokio::select! {
+                why = stop => why,
+                why = watch.gone() => why,
+            }
+        };
+        bridge(host, local, on_text, ready(Ok(None)), stop).await
+    };
+    let (closing, close_action) = ended(outcome.closing, host.close_action);
+    // The bridge's peer is the host.
+    let outcome = Outcome { bytes_in: outcome.bytes_out, bytes_out: outcome.bytes_in, closing };
+    let is_complete = outcome.closing.end == End::TargetEnded;
+    let host = EndedWebSocket { close_action, ..host };
+    (outcome, Sides { host, client: (read, write), is_complete })
 }
 
 /// Why the stream ended, and how to close the host, as a pair of websockets has it: the host's reason counts without its

@@ -1,6 +1,6 @@
 //! How a SPICE viewer begins each of its connections: `RedLinkMess` of the SPICE protocol.
 //!
-//! The relay looks at it in one place only. All connections of a viewer look the same to a proxy, and a second viewer's,
+//! All connections of a viewer look the same to a proxy, and a second viewer's,
 //! which has the same file, look like more of them. SPICE itself tells the two apart.
 
 /// How many bytes are looked at.

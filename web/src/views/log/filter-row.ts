@@ -9,12 +9,12 @@ export class FilterRow {
   readonly #input: HTMLInputElement;
   readonly #invert: HTMLButtonElement;
   readonly #said: HTMLElement;
-  readonly #apply: (filter: Filter) => void;
+  readonly #apply: (filter: Filter, earlier: Filter) => void;
   #inverted = false;
   /** The filter that the host has; its pattern is "" if there is none. */
   filter: Filter = { pattern: "", invert: false };
 
-  constructor(apply: (filter: Filter) => void, closed: () => void) {
+  constructor(apply: (filter: Filter, earlier: Filter) => void, closed: () => void) {
     this.#apply = apply;
     this.#input = this.row.input("Filter on the host: regular expression", "text");
     this.#input.addEventListener("keydown", (event) => {
@@ -46,6 +46,8 @@ export class FilterRow {
   /** The host refused the filter. It keeps the one that it had. */
   refused(message: string, kept: Filter): void {
     this.filter = kept;
+    this.#inverted = kept.invert;
+    press(this.#invert, kept.invert);
     this.#input.setAttribute("aria-invalid", "true");
     this.#say(message, true);
     this.row.show();
@@ -58,10 +60,11 @@ export class FilterRow {
       press(this.#invert, false);
     }
     this.#input.removeAttribute("aria-invalid");
+    const earlier = this.filter;
     this.filter = { pattern, invert: this.#inverted };
     this.#say(pattern === "" ? "No filter: the host sends every line." :
       `The host sends only lines that ${this.#inverted ? "do not match" : "match"} ${pattern}`);
-    this.#apply(this.filter);
+    this.#apply(this.filter, earlier);
   }
 
   #say(text: string, error = false): void {

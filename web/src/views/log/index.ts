@@ -51,7 +51,7 @@ class LogView implements View {
       this.#list.show(line);
       this.#tick();
     }, () => this.#rowClosed());
-    this.#filterRow = new FilterRow((filter) => this.#filter(filter), () => this.#rowClosed());
+    this.#filterRow = new FilterRow((filter, earlier) => this.#filter(filter, earlier), () => this.#rowClosed());
     this.#status = new StatusBar(() => this.#follow(true));
     this.element.append(this.#searchRow.row.element, this.#filterRow.row.element, this.#list.element, this.#status.element);
   }
@@ -152,13 +152,13 @@ class LogView implements View {
     this.#changed();
   }
 
-  #filter(filter: Filter): void {
+  #filter(filter: Filter, earlier: Filter): void {
+    this.#earlier.filter = earlier;
     if (!this.#ask(() => this.#socket!.control({ type: "filter", ...filter }))) return;
     // Asked for again, so that the earlier lines are filtered as well.
     if (this.#since !== undefined) this.#restart(this.#since);
     else this.#mark(filter.pattern === "" ? "From here on: no filter" :
       `From here on: only lines that ${filter.invert ? "do not match" : "match"} ${filter.pattern}`);
-    this.#earlier.filter = filter;
     this.#changed();
   }
 
@@ -167,8 +167,8 @@ class LogView implements View {
     if (!this.#ask(() => this.#socket!.control({ type: "since", time }))) return;
     this.#earlier.since = this.#since;
     this.#since = since;
-    this.#clear();
-    this.#mark(`Since ${new Date(time * 1000).toLocaleString()}`);
+    // What is there stays: the host may refuse, because not every log can start again.
+    this.#mark(`From here on: again, since ${new Date(time * 1000).toLocaleString()}`);
     this.#follow(true);
   }
 

@@ -84,7 +84,7 @@ mod tests {
     fn what_is_missing_is_named() {
         for (text, words) in [
             ("", "EOF"),
-            ("[1]", "struct Manifest"),
+            ("[1]", "expected a string"),
             (r#"{"files":{}}"#, "missing field `version`"),
             (r#"{"version":"1","files":{"a":{"etag":""}}}"#, "missing field `type`"),
             (

@@ -60,7 +60,7 @@ async fn a_session_is_a_grant_for_the_host_and_a_token_for_the_client() {
 
 #[tokio::test]
 async fn every_trouble_has_its_own_code() {
-    let served = Served::with(format!("answer_timeout = '50ms'\n{KEYS}"), |subject, _| match subject {
+    let served = Served::with(format!("answer_timeout = '1s'\n{KEYS}"), |subject, _| match subject {
         "stream.v1.host.silent.start" => Reaction::Silence,
         "stream.v1.host.strange.start" => Reaction::Answer("<html>".into()),
         "stream.v1.host.vague.start" => Reaction::Answer(r#"{"v":1,"ok":false}"#.into()),
@@ -274,9 +274,8 @@ async fn a_reload_changes_keys_relay_and_patience_at_once() {
         false => accepted(),
     });
     let served = served.await;
-    let settings = served
-        .folder
-        .settings("answer_timeout = '50ms'\n[[platform.api_key]]\nname = 'x'\nsha256 = 'OTHER'\n");
+    let settings =
+        served.folder.settings("answer_timeout = '1s'\n[[platform.api_key]]\nname = 'x'\nsha256 = 'OTHER'\n");
     let moved = served.platform.reload(settings.unwrap(), &["wss://new.example".into()], Duration::ZERO);
     assert!(!moved);
     assert_eq!(served.ask("POST", SESSIONS, "secret", &open_request("h1", "t")).await.0, 401);

@@ -118,6 +118,10 @@ async fn only_our_own_page_may_use_the_cookie_for_a_change() {
             "{lines}"
         );
     }
+    // A proxy's own password counts for nothing, also not as a reason to take a form.
+    let basic = format!("{cookie}Authorization: Basic YTpi\r\nSec-Fetch-Site: same-origin\r\n");
+    assert_eq!(served.send("POST", SESSIONS, &format!("{basic}{json}"), &body).await.status, 201);
+    assert_eq!(served.send("POST", SESSIONS, &basic, &body).await.code(), (415, "unsupported_type"));
     // A look needs no proof: no page of another origin can read the answer.
     assert_eq!(served.send("GET", SESSIONS, &cookie, "").await.status, 200);
     // Nor does a key, which no browser sends by itself.
