@@ -65,8 +65,10 @@ impl Chain {
         assert!(dist.join("manifest.json").exists(), "{} is not there: run `make web` first", dist.display());
         let mut world = World::new();
         let panel = format!("http://{}:8085", world.ip);
-        world.relay_config =
-            format!("web.dir = '{}'\nweb.embed_origins = ['{panel}']\n[auth]\nissuers_dir = 'DIR/relay/issuers.d'\nleeway = '0s'\n", dist.display());
+        world.relay_config = format!(
+            "web.dir = '{}'\nweb.embed_origins = ['{panel}']\n[auth]\nissuers_dir = 'DIR/relay/issuers.d'\nleeway = '0s'\n",
+            dist.display()
+        );
         world.platform_config = "state_dir = 'DIR/state'\n".into();
         std::fs::create_dir(world.path("state")).unwrap();
         world.targets = targets.into();
@@ -82,7 +84,8 @@ impl Chain {
         world.start().await;
         if guest.is_some() {
             let said = || std::fs::read_to_string(world.path("guest/serial.log")).unwrap_or_default();
-            within(SCRIPT, || said().contains("guest is up"), || format!("the guest is not up: {}", said())).await;
+            within(SCRIPT, || said().contains("guest is up"), || format!("the guest is not up: {}", said()))
+                .await;
         }
         Chain { world, _guest: guest }
     }
@@ -121,7 +124,8 @@ impl Chain {
         let text = |name: &str| request[name].as_str().unwrap_or_default();
         match text("do") {
             "api" => {
-                let (status, body) = self.world.api(text("method"), text("path"), request["body"].clone()).await;
+                let (status, body) =
+                    self.world.api(text("method"), text("path"), request["body"].clone()).await;
                 json!({ "status": status, "body": body })
             }
             "url" => json!(self.world.url(text("target")).await),
