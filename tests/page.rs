@@ -9,12 +9,14 @@
 #[path = "world/mod.rs"]
 mod world;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::Mutex;
@@ -45,8 +47,7 @@ const ENDS: &str = "[target.done]\nkind = 'exec'\nargv = ['/bin/sh', '-c', 'exit
     [target.gone]\nkind = 'unix'\npath = 'DIR/nothing-there'\nview = 'terminal'\n\
     [target.killed]\nkind = 'exec'\nargv = ['/bin/sh', '-c', 'kill -TERM $$']\npty = true\n\
     [target.removed]\nkind = 'exec'\nargv = ['/bin/cat']\npty = true\n\
-    [target.short]\nkind = 'exec'\nargv = ['/bin/cat']\npty = true\n\
-    [target.several]\nkind = 'exec'\nargv = ['/bin/cat']\npty = true\nmodes = ['rw']\n";
+    [target.slow]\nkind = 'tcp'\naddress = 'ADDRESS:8099'\nview = 'terminal'\nopen_timeout = '1s'\n";
 
 const EVIL: &str = "[target.evil]\nkind = 'file'\npath = 'DIR/evil.log'\nlines = 10\nraw = true\n\
     title = '<img src=x onerror=alert(1)>'\n\
@@ -57,6 +58,7 @@ const EVIL: &str = "[target.evil]\nkind = 'file'\npath = 'DIR/evil.log'\nlines =
 struct Chain {
     world: World,
     _guest: Option<Process>,
+    full: Vec<Socket>,
 }
 
 impl Chain {
@@ -71,7 +73,7 @@ impl Chain {
         );
         world.platform_config = "state_dir = 'DIR/state'\n".into();
         std::fs::create_dir(world.path("state")).unwrap();
-        world.targets = targets.into();
+        world.targets = targets.replace("ADDRESS", &world.ip);
         for (file, text) in [("app.log", ""), ("evil.log", ""), ("evil.txt", "")] {
             std::fs::write(world.path(file), text).unwrap();
         }
@@ -87,7 +89,7 @@ impl Chain {
             within(SCRIPT, || said().contains("guest is up"), || format!("the guest is not up: {}", said()))
                 .await;
         }
-        Chain { world, _guest: guest }
+        Chain { world, _guest: guest, full: vec![] }
     }
 
     /// Runs a script of web/tests/chain to its end. It prints what it measured, and requests, one line each.
@@ -129,6 +131,14 @@ impl Chain {
                 json!({ "status": status, "body": body })
             }
             "url" => json!(self.world.url(text("target")).await),
+            "full-port" => {
+                self.full = full_port(&self.world.ip, 8099);
+                Value::Null
+            }
+            "kill-relay" => {
+                self.world.relay.take().unwrap().kill().await;
+                Value::Null
+            }
             "kill-agent" => {
                 self.world.agent.take().unwrap().kill().await;
                 Value::Null
@@ -160,6 +170,25 @@ async fn stopped(process: Option<Process>) -> Value {
     process.signal(Signal::SIGTERM);
     process.ended().await;
     Value::Null
+}
+
+/// A port that listens and answers nobody any more: its queue of connections is full.
+fn full_port(ip: &str, port: u16) -> Vec<Socket> {
+    let address = SocketAddr::new(ip.parse().unwrap(), port).into();
+    let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.set_reuse_address(true).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let mut all = vec![listener];
+    for _ in 0..3 {
+        let client = socket();
+        client.set_nonblocking(true).unwrap();
+        // The answer is that it takes a while.
+        let _ = client.connect(&address);
+        all.push(client);
+    }
+    all
 }
 
 /// Where screenshots are kept.

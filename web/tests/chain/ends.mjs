@@ -1,6 +1,7 @@
 // Every end that the chain can be brought to has its sentence from ends.ts, and a new session works.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { WebSocket } from "ws";
 import { api, ask, chain, command, endCard, open, prompt, run, seenOn, sockets, tab, until } from "./chain.mjs";
 
 /** The sentences, as ends.ts has them: code to what happened. */
@@ -49,6 +50,28 @@ await run({
     await api("DELETE", `sessions/${seenOn(page).sessions.at(-1).session}`);
     await ended(page, 4410);
     await again(page);
+  },
+
+  async "a target that does not answer (4504)"() {
+    await ask("full-port");
+    await open(page, "slow");
+    await ended(page, 4504);
+  },
+
+  async "a session whose time is over (4410)"() {
+    const { url } = await api("POST", "sessions", { host: "h1", target: "shell", max_seconds: 2 });
+    await page.goto(given(url));
+    await ended(page, 4410);
+  },
+
+  async "too many clients that wait (4429)"() {
+    const token = (n) => `${sockets}/v1/stream/${String(n).padStart(42, "A")}A`;
+    const waiting = Array.from({ length: 16 }, (_, n) => new WebSocket(token(n)));
+    await Promise.all(waiting.map((one) => new Promise((done) => one.on("open", done))));
+    await page.goto("about:blank");
+    await page.goto(given(token(99)));
+    await ended(page, 4429);
+    for (const one of waiting) one.terminate();
   },
 
   async "a target that its owner removes (4403)"() {
@@ -107,6 +130,14 @@ await run({
     await ask("start-relay");
     await online();
     // The cookie is still good.
+    await again(page);
+  },
+
+  async "a relay that is killed (1006)"() {
+    await ask("kill-relay");
+    await ended(page, 1006);
+    await ask("start-relay");
+    await online();
     await again(page);
     console.log(`${seen.size} ends: ${[...seen].join(", ")}`);
   },
