@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build build-agent build-relay web web-test demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay install-web
+.PHONY: build build-agent build-relay web web-test page-soak demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay install-web
 
 # Packages: the same source builds to the same bytes, in any folder and on any machine.
 ifeq ($(PROFILE),dist)
@@ -75,6 +75,12 @@ test: lint
 	$(CARGO) build --locked --bins --tests
 	$(CARGO) test --locked --lib --bins --test '*' -- --test-threads 8
 	$(CARGO) test --locked --doc
+
+# The long form of tests/page.rs: a log of 10,000 lines a second for 30 s, without a task over 200 ms in the page.
+page-soak: web
+	tests/parts/install
+	$(CARGO) build --locked --bins
+	STREAM_PAGE_SOAK=1 $(CARGO) test --locked --test page -- --nocapture
 
 # ADVISORIES=fetch, or =DIR (the folder of a clone), also checks known vulnerabilities.
 lint:

@@ -46,7 +46,7 @@ export function originsOf(name: string): ReadonlySet<string> {
 
 /** Whether the page may connect to an address: its origin must be this relay's or one of the list, exactly. */
 export function judge(text: string, page: { origin: string; allowed: ReadonlySet<string> }): Verdict {
-  const refuse = (why: string, todo: string, shown = text): Verdict => ({ allowed: false, shown, why, todo });
+  const refuse = (why: string, todo: string, shown = hidden(text)): Verdict => ({ allowed: false, shown, why, todo });
   let url: URL;
   try {
     url = new URL(text);
@@ -76,6 +76,9 @@ function isLoopback(host: string): boolean {
 
 /** An address for people: it is not enough to use the session. */
 function withoutToken(url: URL): string {
-  const path = url.pathname.replace(/[^/]{20,}/g, (part) => `${part.slice(0, 4)}…`);
-  return `${url.origin}${path}${url.search === "" ? "" : "?…"}`;
+  return `${url.origin}${hidden(url.pathname)}${url.search === "" ? "" : "?…"}`;
+}
+
+function hidden(path: string): string {
+  return path.replace(/[^/]{20,}/g, (part) => `${part.slice(0, 4)}…`);
 }
