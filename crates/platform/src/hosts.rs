@@ -17,8 +17,12 @@ use protocol::presence::{Alive, Gone};
 use super::changes::{Changes, What};
 use super::policy::ApiKey;
 
-/// Hosts that are remembered, about 50 MiB. With more, those that are offline are forgotten first.
-const MOST: usize = 100_000;
+/// Hosts that are remembered, about 50 MiB. With more, those that are offline are forgotten first, and then those that
+/// only answer: NATS lets every agent answer in any host's name, but gives each its own subject for signs of life.
+pub(super) const MOST: usize = 100_000;
+
+/// The longest id of an agent's run that is remembered, in bytes: a ULID has 26, and NATS's own ids have 22.
+const MAX_INSTANCE: usize = 64;
 
 /// The longest version that is shown, in bytes.
 const MAX_VERSION: usize = 32;
@@ -35,6 +39,8 @@ pub(crate) struct Hosts {
 struct State {
     known: BTreeMap<HostId, Host>,
     is_full: bool,
+    /// There is no place for one more, and nobody has gone since that was looked at.
+    has_no_place: bool,
     /// How often all agents were asked.
     asked: u64,
 }
@@ -60,8 +66,15 @@ pub(crate) struct Host {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Present {
     pub host: HostId,
-    pub instance: String,
-    pub version: String,
+    instance: String,
+    version: Option<String>,
+}
+
+impl Present {
+    /// Keeps as much of these texts as is remembered.
+    pub(crate) fn new(host: HostId, run: &str, shown: &str) -> Present {
+        Present { host, instance: instance(run).to_owned(), version: version(shown) }
+    }
 }
 
 /// Which hosts to list.
@@ -83,12 +96,12 @@ impl Hosts {
     pub(crate) fn alive(&self, alive: Alive) {
         let every = alive.every.clamp(*EVERY.start(), *EVERY.end());
         let until = Instant::now() + Duration::from_secs(every) * 5 / 2;
-        self.change(&alive.host, |host| {
+        self.change(&alive.host, true, |host| {
             *host = Host {
                 is_online: true,
                 version: version(&alive.version),
                 since: parse_rfc3339(&alive.since).ok(),
-                instance: alive.instance,
+                instance: instance(&alive.instance).to_owned(),
                 until: Some(until),
                 answered: host.answered,
                 is_gone: false,
@@ -99,37 +112,36 @@ impl Hosts {
     /// An agent stops. Another one with the same host id may still be there.
     pub(crate) fn gone(&self, gone: &Gone) {
         let mut state = self.lock();
-        let is_last = |host: &&mut Host| host.instance == gone.instance && host.is_online;
+        let is_last = |host: &&mut Host| host.instance == instance(&gone.instance) && host.is_online;
         if let Some(host) = state.known.get_mut(&gone.host).filter(is_last) {
             host.leave(SystemTime::now());
             host.is_gone = true;
+            state.has_no_place = false;
             self.changes.add(What::Hosts, &gone.host);
         }
     }
 
     /// All agents were asked, and these have answered. Agents that give signs of life are not judged by it: an answer
     /// may be lost among thousands.
-    pub(crate) fn answered(&self, answers: Vec<Present>) {
+    pub(crate) fn answered(&self, answers: HashMap<HostId, Present>) {
         let number = {
             let mut state = self.lock();
             state.asked += 1;
             state.asked
         };
-        let answers: HashMap<HostId, Present> =
-            answers.into_iter().map(|present| (present.host.clone(), present)).collect();
         for (id, present) in answers {
-            self.change(&id, |host| {
+            self.change(&id, false, |host| {
                 host.answered = number;
                 // An answer may be older than the word that the agent stops.
                 let has_stopped = host.is_gone && host.instance == present.instance;
                 if !host.is_online && !has_stopped {
-                    let instance = present.instance;
-                    let known = Host { is_online: true, answered: number, instance, ..Host::default() };
-                    *host = Host { version: version(&present.version), ..known };
+                    let Present { instance, version, .. } = present;
+                    *host = Host { is_online: true, answered: number, instance, version, ..Host::default() };
                 }
             });
         }
         let mut state = self.lock();
+        state.has_no_place = false;
         let now = SystemTime::now();
         for (id, host) in &mut state.known {
             if host.is_online && host.until.is_none() && host.answered < number {
@@ -143,6 +155,7 @@ impl Hosts {
     pub(crate) fn sweep(&self) {
         let (now, clock) = (Instant::now(), SystemTime::now());
         let mut state = self.lock();
+        state.has_no_place = false;
         for (id, host) in &mut state.known {
             if host.is_online && host.until.is_some_and(|until| until <= now) {
                 host.leave(clock);
@@ -187,12 +200,21 @@ impl Hosts {
         }
     }
 
-    /// Changes what is known of a host, and tells it if that can be seen.
-    fn change(&self, id: &HostId, change: impl FnOnce(&mut Host)) {
+    /// Changes what is known of a host, and tells it if that can be seen. `is_sign`: by a sign of life, which only the
+    /// host itself can give.
+    fn change(&self, id: &HostId, is_sign: bool, change: impl FnOnce(&mut Host)) {
         let mut state = self.lock();
         if state.known.len() >= MOST && !state.known.contains_key(id) {
+            // To look through all of them for each name that somebody invents would take minutes.
+            if state.has_no_place && !is_sign {
+                return;
+            }
             state.known.retain(|_, host| host.is_online);
-            if state.known.len() >= MOST {
+            if is_sign && state.known.len() >= MOST {
+                state.known.retain(|_, host| host.until.is_some());
+            }
+            state.has_no_place = state.known.len() >= MOST;
+            if state.has_no_place {
                 if !std::mem::replace(&mut state.is_full, true) {
                     warn!("platform: more than {MOST} hosts are online: the API lists no further ones");
                 }
@@ -220,6 +242,12 @@ impl Host {
         self.since = Some(now);
         self.until = None;
     }
+}
+
+/// The id of a run as it is remembered.
+fn instance(text: &str) -> &str {
+    let end = (0..=MAX_INSTANCE.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// The version as it can be shown.
@@ -255,8 +283,8 @@ mod tests {
         Gone { v: 1, host: id(host), instance: instance.into() }
     }
 
-    fn present(host: &str, instance: &str) -> Present {
-        Present { host: id(host), instance: instance.into(), version: "0.1.0".into() }
+    fn present<const N: usize>(answers: [(&str, &str); N]) -> HashMap<HostId, Present> {
+        answers.into_iter().map(|(host, run)| (id(host), Present::new(id(host), run, "0.1.0"))).collect()
     }
 
     fn online(hosts: &Hosts, host: &str) -> Option<bool> {
@@ -281,7 +309,7 @@ mod tests {
         assert_eq!(online(&hosts, "h1"), Some(true), "another agent stopped");
         hosts.gone(&gone("h1", "a"));
         assert_eq!(online(&hosts, "h1"), Some(false));
-        hosts.answered(vec![present("h1", "a")]);
+        hosts.answered(present([("h1", "a")]));
         assert_eq!(online(&hosts, "h1"), Some(false), "its answer was older");
         assert_eq!(online(&hosts, "h2"), None);
     }
@@ -290,13 +318,13 @@ mod tests {
     async fn agents_that_give_no_signs_are_online_if_they_answer() {
         let hosts = hosts();
         hosts.alive(alive("new", "a"));
-        hosts.answered(vec![present("old", "x"), present("new", "a")]);
+        hosts.answered(present([("old", "x"), ("new", "a")]));
         let old = hosts.find(&id("old")).unwrap();
         assert_eq!((old.is_online, old.version.as_deref(), old.since), (true, Some("0.1.0"), None));
         assert_eq!(hosts.find(&id("new")).unwrap().version.as_deref(), Some("0.2.0"));
-        hosts.answered(vec![]);
+        hosts.answered(HashMap::new());
         assert_eq!((online(&hosts, "old"), online(&hosts, "new")), (Some(false), Some(true)));
-        hosts.answered(vec![present("old", "y")]);
+        hosts.answered(present([("old", "y")]));
         assert_eq!(online(&hosts, "old"), Some(true));
     }
 
@@ -347,5 +375,21 @@ mod tests {
         hosts.alive(alive("late", "a"));
         assert_eq!((online(&hosts, "late"), online(&hosts, "h0")), (Some(true), None));
         assert_eq!(hosts.lock().known.len(), MOST);
+    }
+
+    #[tokio::test]
+    async fn who_only_answers_takes_no_place_of_a_host_that_gives_signs_of_life() {
+        let hosts = hosts();
+        hosts.alive(alive("real", "a"));
+        let long = "x".repeat(9999);
+        let names: Vec<String> = (1..MOST).map(|number| format!("fake{number}")).collect();
+        let invented = names.iter().flat_map(|name| present([(name, &long)])).collect();
+        hosts.answered(invented);
+        assert_eq!(hosts.lock().known.len(), MOST);
+        assert!(hosts.lock().known.values().all(|host| host.instance.len() <= MAX_INSTANCE));
+        // As many others, which must not take long.
+        hosts.answered((1..MOST).flat_map(|number| present([(&format!("more{number}"), "b")])).collect());
+        hosts.alive(alive("late", "a"));
+        assert_eq!((online(&hosts, "real"), online(&hosts, "late")), (Some(true), Some(true)));
     }
 }

@@ -16,11 +16,9 @@ use super::changes::{Changes, What};
 use super::policy::ApiKey;
 use super::stream_event::{Kind, StreamEvent};
 
-/// How many sessions are remembered, about 10 MiB. A request that ends an older one must name its host.
-const MOST: usize = 10_000;
+use order::Order;
 
-/// Of so many that are the oldest, one that has ended is forgotten first.
-const OLDEST: usize = 64;
+mod order;
 
 /// Parameters of a session that are remembered, in bytes.
 const MAX_PARAMS: usize = 2048;
@@ -32,6 +30,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long a session of another platform may be silent before it is taken for ended: its last record was lost.
 const SILENCE: Duration = Duration::from_secs(24 * 3600);
 
+/// The sessions that are remembered. A request that ends an older one must name its host.
 pub(crate) struct SessionIndex {
     state: Mutex<State>,
     changes: Arc<Changes>,
@@ -40,8 +39,7 @@ pub(crate) struct SessionIndex {
 #[derive(Default)]
 struct State {
     sessions: HashMap<String, Session>,
-    /// Their ids in the order of their numbers.
-    order: BTreeMap<u64, String>,
+    order: Order,
     last: u64,
 }
 
@@ -152,6 +150,11 @@ impl Session {
         }
     }
 
+    /// Its host, if only that has told of it.
+    fn seen_on(&self) -> Option<&HostId> {
+        self.own.is_none().then_some(&self.host)
+    }
+
     /// The token, if no client has come yet.
     pub(crate) fn unused_token(&self) -> Option<&Token> {
         let own =
@@ -253,8 +256,8 @@ impl SessionIndex {
     /// The sessions that the key may end, the newest first, and the number to go on with if there are more.
     pub(crate) fn list(&self, key: &ApiKey, query: &SessionQuery) -> (Vec<(String, Session)>, Option<u64>) {
         let state = self.lock();
-        let ids = state.order.range(..query.after.unwrap_or(u64::MAX)).rev();
-        let sessions = ids.filter_map(|(_, id)| Some((id, state.sessions.get(id)?)));
+        let ids = state.order.before(query.after.unwrap_or(u64::MAX));
+        let sessions = ids.filter_map(|id| Some((id, state.sessions.get(id)?)));
         let is_asked = |session: &Session| !query.only_live || session.phase() != Phase::Ended;
         let mut list = Vec::new();
         for (id, session) in sessions.filter(|(_, session)| is_asked(session) && session.is_for(key)) {
@@ -285,25 +288,21 @@ impl SessionIndex {
 impl State {
     fn insert(&mut self, id: &str, session: Session) {
         self.last += 1;
+        self.order.insert(self.last, id, session.seen_on());
         let session = Session { number: self.last, ..session };
         if let Some(old) = self.sessions.insert(id.to_owned(), session) {
-            self.order.remove(&old.number);
+            self.order.remove(old.number, old.seen_on());
         }
-        self.order.insert(self.last, id.to_owned());
-        if self.order.len() > MOST {
-            self.forget_one();
+        let has_ended =
+            |id: &str| self.sessions.get(id).is_none_or(|session| session.phase() == Phase::Ended);
+        if let Some(number) = self.order.too_many(has_ended) {
+            self.forget(number);
         }
     }
 
-    fn forget_one(&mut self) {
-        let has_ended =
-            |id: &String| self.sessions.get(id).is_none_or(|session| session.phase() == Phase::Ended);
-        let oldest = self.order.iter().take(OLDEST).find(|(_, id)| has_ended(id));
-        if let Some(number) = oldest.or_else(|| self.order.iter().next()).map(|(number, _)| *number)
-            && let Some(id) = self.order.remove(&number)
-        {
-            self.sessions.remove(&id);
-        }
+    fn forget(&mut self, number: u64) {
+        let Some(session) = self.order.id(number).and_then(|id| self.sessions.remove(id)) else { return };
+        self.order.remove(number, session.seen_on());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Listens on NATS for what hosts say of themselves and of their sessions, and asks those that say nothing.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use protocol::host::HostId;
 use protocol::presence::{ALIVE, GONE};
 
 use super::bus::Bus;
-use super::hosts::{Hosts, Present};
+use super::hosts::{Hosts, MOST, Present};
 use super::session_index::SessionIndex;
 use super::stream_event::HostEvent;
 
@@ -168,7 +169,7 @@ impl Watch {
     }
 
     /// The agents that answer, or what NATS does not permit.
-    async fn ask_once(&self) -> Result<Vec<Present>, String> {
+    async fn ask_once(&self) -> Result<HashMap<HostId, Present>, String> {
         let (client, mut refusals) = (self.bus.client(), self.bus.refusals());
         let inbox = client.new_inbox();
         let failed = |error: &dyn std::fmt::Display| format!("ask all agents ({error})");
@@ -176,14 +177,17 @@ impl Watch {
         let published = client.publish_with_reply(QUESTION, inbox.clone(), "".into()).await;
         published.map_err(|error| failed(&error))?;
         let until = Instant::now() + ALL;
-        let (mut present, mut quiet_at) = (Vec::new(), until);
+        let (mut present, mut quiet_at) = (HashMap::new(), until);
         loop {
             tokio::select! {
                 answer = answers.next() => match answer {
                     None => return Err(failed(&"the connection has ended")),
                     Some(answer) if answer.status == Some(StatusCode::NO_RESPONDERS) => return Ok(present),
                     Some(answer) => {
-                        present.extend(parse(&self.prefix, &answer.payload));
+                        // Whoever may answer can do so in any host's name, and as often as it likes.
+                        if present.len() < MOST && let Some(answer) = parse(&self.prefix, &answer.payload) {
+                            present.insert(answer.host.clone(), answer);
+                        }
                         quiet_at = until.min(Instant::now() + QUIET);
                     }
                 },
@@ -247,7 +251,7 @@ fn parse(prefix: &str, answer: &[u8]) -> Option<Present> {
         rest.split('.').next()?.parse().ok()
     };
     let host = info.endpoints.iter().find_map(host)?;
-    Some(Present { host, instance: info.id, version: info.version })
+    Some(Present::new(host, &info.id, &info.version))
 }
 
 #[cfg(test)]
@@ -264,7 +268,7 @@ mod tests {
         };
         let present = parse("stream.v1", answer("stream.v1.host.h1.start").as_bytes()).unwrap();
         let host = "h1".parse().unwrap();
-        assert_eq!(present, Present { host, instance: "X".into(), version: "0.1.0".into() });
+        assert_eq!(present, Present::new(host, "X", "0.1.0"));
         for not in ["staging.host.h1.start", "stream.v1.host..start", "stream.v1", "x"] {
             assert_eq!(parse("stream.v1", answer(not).as_bytes()), None, "{not}");
         }

@@ -2,6 +2,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Icon, kindIcon } from "../parts/icons";
 import { Words } from "../parts/words";
 import { onLink } from "../router";
+import { mayKeep } from "../session/at-once";
 import { ChooseView } from "../session/choose-view";
 import type { Opening, Question } from "../session/opening";
 import { ParamsForm } from "./params-dialog";
@@ -48,7 +49,7 @@ function ByLink({ opening }: { opening: Opening }) {
         </dl>
       )}
       <p>A link wants to open this in your name.</p>
-      <label class="check"><input type="checkbox" ref={always} /> Do not ask for this target again</label>
+      {mayKeep(opening.wanted) && <label class="check"><input type="checkbox" ref={always} /> Do not ask for this target again</label>}
       <div class="dialog-buttons">
         <a class="button" href="./" onClick={onLink}>To the hosts</a>
         <button type="button" class="button primary" ref={button} onClick={() => void opening.agree(always.current?.checked === true)}>Open</button>

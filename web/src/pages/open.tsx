@@ -53,12 +53,14 @@ function Pane({ wanted, all, beside }: { wanted: Wanted; all: Wanted[]; beside: 
   }, [opening]);
   const running = opening.running.value;
   const title = opening.target.value?.title ?? wanted.target;
+  // These lead to another step of the history, which would count as the answer.
+  const byLink = opening.question.value?.what === "link";
   return (
     <Frame running={running} name={title} place={wanted.host}
       back={<a class="icon-button" href="./" onClick={onLink} aria-label="Back to the hosts" title="Back to the hosts"><Icon name="back" /></a>}
       more={[
-        ...(beside ? [] : besideItems(wanted)),
-        ...(all.length > 1 ? [{ label: "Show only this one", run: () => showOnly(wanted) }] : []),
+        ...(beside || byLink ? [] : besideItems(wanted)),
+        ...(all.length > 1 && !byLink ? [{ label: "Show only this one", run: () => showOnly(wanted) }] : []),
         ...themeItems(),
         ...(running && running.ended.value === undefined ? [{ label: "Session", heading: true }, { label: "Close the session", danger: true, run: () => running.close() }] : []),
       ]}

@@ -1,17 +1,15 @@
 import { batch, signal } from "@preact/signals";
 import { asApiError, me } from "../account";
 import { ApiError, api, type Mode, type Target } from "../api";
-import { permissionsOf, type Place } from "../settings";
+import type { Place } from "../settings";
 import type { ViewKind } from "../views/view";
 import type { Wanted } from "./address";
+import { openAtOnce, opensAtOnce } from "./at-once";
 import { modesOf, viewOf } from "./guess";
 import { Running } from "./running";
 
 /** What has to be known before it is opened: leave by a link from elsewhere, values, or how it is shown. */
 export type Question = { what: "link" } | { what: "view" } | { what: "params"; error?: string };
-
-/** Key of the permission to open a target by a link without a question. */
-const OPEN_AT_ONCE = "open-at-once";
 
 /** The way from a wanted target to a running session, and from its end to a new one. */
 export class Opening {
@@ -49,13 +47,13 @@ export class Opening {
     }
     this.target.value = target;
     this.view.value ??= this.wanted.view ?? viewOf(target);
-    if (!this.#asked && permissionsOf(this.place).get(OPEN_AT_ONCE) !== "yes") this.#ask({ what: "link" });
+    if (!this.#asked && !opensAtOnce(this.wanted)) this.#ask({ what: "link" });
     else await this.proceed();
   }
 
   /** The person wants it. With `always`, links to this target open it without a question from now on. */
   async agree(always: boolean): Promise<void> {
-    if (always) permissionsOf(this.place).set(OPEN_AT_ONCE, "yes");
+    if (always) openAtOnce(this.wanted);
     this.#asked = true;
     await this.proceed();
   }

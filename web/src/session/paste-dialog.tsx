@@ -24,6 +24,9 @@ export function ConfirmPaste({ text, onPaste, onClose }: ConfirmPasteProps) {
       {hides(unified) && (
         <Message tone="warn">It has characters that cannot be seen, or that change the order of others. They are written as <code>\u{"{…}"}</code> here.</Message>
       )}
+      {unified.length > SHOWN && (
+        <Message tone="warn">Only the first {SHOWN} characters are shown here. {unified.length - SHOWN} more are pasted with them.</Message>
+      )}
       <pre class="pasted" tabIndex={0} aria-label="The text">{visible(unified, { lines: true, longest: SHOWN })}</pre>
     </Confirm>
   );

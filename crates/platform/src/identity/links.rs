@@ -92,6 +92,13 @@ impl Links {
         Ok(link.account.clone())
     }
 
+    /// Uses up all links of a user.
+    pub(super) fn end_all(&self, user: &str) {
+        for link in self.lock().values_mut().filter(|link| link.account.user == user) {
+            link.is_used = true;
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TokenHash, Link>> {
         // Nothing panics while holding it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -153,6 +160,17 @@ mod tests {
         assert_eq!(made(&links, "b"), Err(TooMany(MOST)), "all are good");
         tokio::time::advance(LIFETIME).await;
         assert!(made(&links, "b").is_ok());
+    }
+
+    #[tokio::test]
+    async fn all_links_of_one_user_end_at_once() {
+        let links = Links::default();
+        let alices = made(&links, "a").unwrap();
+        let secret = Token::generate().unwrap();
+        links.create(&secret, Account { user: "bob".into(), ..account("a") }).unwrap();
+        links.end_all("alice");
+        assert_eq!(links.redeem(&alices), Err(LinkError::Used));
+        assert!(links.redeem(&secret.reveal()).is_ok());
     }
 
     #[test]

@@ -198,6 +198,10 @@ impl SignIn {
     /// If that could not be stored.
     pub(crate) async fn sign_out(&self, identity: &Identity, everywhere: bool) -> Result<(), String> {
         let on = self.on()?;
+        if everywhere {
+            // A link that somebody else has got would bring one of them back.
+            self.links.end_all(&identity.user);
+        }
         let (user, cookie, now) = (identity.user.clone(), identity.cookie.clone(), SystemTime::now());
         let stored = tokio::task::spawn_blocking(move || match (everywhere, cookie) {
             (true, _) => on.signed_out.end_all(&user, now),

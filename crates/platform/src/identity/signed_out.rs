@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -47,7 +48,11 @@ impl SignedOut {
                 List::default()
             }),
             // There is none before the first one signs out.
-            Err(_) => List::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => List::default(),
+            Err(error) => {
+                warn!("platform: cannot read {} ({error}): who signed out has cookies again", file.display());
+                List::default()
+            }
         };
         SignedOut { dir: dir.to_owned(), list: Mutex::new(list) }
     }

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::super::stream_event::HostEvent;
+use super::order::MOST;
 use super::*;
 use crate::testing::Folder;
 
@@ -131,4 +132,19 @@ async fn only_the_latest_are_remembered_and_what_has_ended_goes_first() {
     assert!(index.find("0").is_none() && index.find("2").is_some());
     let state = index.lock();
     assert_eq!((state.order.len(), state.sessions.len()), (MOST, MOST));
+}
+
+#[tokio::test]
+async fn a_host_that_tells_of_many_sessions_makes_nobody_elses_be_forgotten() {
+    let index = index();
+    index.insert("OWN", waiting("t"));
+    index.receive(event("started", "OTHER", "h2", json!({})));
+    for session in 0..=MOST {
+        index.receive(event("started", &format!("FAKE{session}"), "h1", json!({})));
+    }
+    assert!(index.find("OWN").unwrap().unused_token().is_some());
+    assert!(index.find("OTHER").is_some());
+    assert!(index.find("FAKE0").is_none() && index.find(&format!("FAKE{MOST}")).is_some());
+    let state = index.lock();
+    assert_eq!((state.order.len(), state.sessions.len()), (MOST + 1, MOST + 1));
 }

@@ -1,0 +1,21 @@
+/** Which links open a session without a question. */
+import { permissionsOf } from "../settings";
+import type { Wanted } from "./address";
+
+/** Key of the permission to open a target by a link without a question. */
+const OPEN_AT_ONCE = "open-at-once";
+
+/** Whether a permission may be kept. It is for a target, and a value in a link may make another program of it. */
+export function mayKeep({ params }: Wanted): boolean {
+  return Object.keys(params).length === 0;
+}
+
+/** Whether a link to this opens it without a question. */
+export function opensAtOnce(wanted: Wanted): boolean {
+  return mayKeep(wanted) && permissionsOf(wanted).get(OPEN_AT_ONCE) === "yes";
+}
+
+/** From now on links to this open it without a question, if that may be kept. */
+export function openAtOnce(wanted: Wanted): void {
+  if (mayKeep(wanted)) permissionsOf(wanted).set(OPEN_AT_ONCE, "yes");
+}
