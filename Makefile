@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build build-agent build-relay web web-test page-soak demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay install-web
+.PHONY: build build-agent build-relay web web-test test-desktop page-soak demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay install-web
 
 # Packages: the same source builds to the same bytes, in any folder and on any machine.
 ifeq ($(PROFILE),dist)
@@ -73,14 +73,21 @@ test: lint
 	tests/parts/install
 	$(MAKE) web-test
 	$(CARGO) build --locked --bins --tests
-	$(CARGO) test --locked --lib --bins --test '*' -- --test-threads 8
+	$(CARGO) test --locked --lib --bins --test '*' -- --test-threads 4
 	$(CARGO) test --locked --doc
+
+# Tests that need a desktop: the page in Chromium through the whole chain, and viewers in an X server. They are emulated
+# machines and browsers at once, too much for the processors that CI has, so `make test` leaves them out.
+test-desktop: web
+	tests/parts/install
+	$(CARGO) build --locked --bins
+	$(CARGO) test --locked --package stream-tests --features desktop --test page --test screens -- --nocapture --test-threads 1
 
 # The long form of tests/page.rs: a log of 10,000 lines a second for 30 s, without a task over 200 ms in the page.
 page-soak: web
 	tests/parts/install
 	$(CARGO) build --locked --bins
-	STREAM_PAGE_SOAK=1 $(CARGO) test --locked --test page -- --nocapture
+	STREAM_PAGE_SOAK=1 $(CARGO) test --locked --package stream-tests --features desktop --test page -- --nocapture
 
 # ADVISORIES=fetch, or =DIR (the folder of a clone), also checks known vulnerabilities.
 lint:
@@ -89,6 +96,7 @@ lint:
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --package stream-tests --test '*' -- -D warnings
+	$(CARGO) clippy --locked --package stream-tests --features desktop --test '*' -- -D warnings
 	$(CARGO) clippy --locked --manifest-path benches/Cargo.toml --target-dir target -- -D warnings
 	packaging/deny
 

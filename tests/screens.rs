@@ -9,6 +9,7 @@
 #[path = "world/mod.rs"]
 mod world;
 
+#[cfg(feature = "desktop")]
 #[path = "screens/native.rs"]
 mod native;
 

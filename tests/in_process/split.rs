@@ -19,7 +19,7 @@ use std::time::Duration;
 const SPLIT: bool = true;
 
 /// How long anything may take that should take a moment.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// What a test waits for, or a failure that names it.
 async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {

@@ -22,7 +22,7 @@ pub(crate) use self::client::Client;
 pub(crate) use self::process::{Process, eventually, started, started_with_input, within};
 
 /// The deadline for everything that should take a moment.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Where cargo puts the programs, which are in other packages.
 macro_rules! program {
