@@ -9,11 +9,12 @@ GLIBC   ?=
 AUDITABLE ?=
 FUZZ    ?= reader
 FUZZ_SECONDS ?= 60
+API_EXAMPLES ?= 200
 
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build build-agent build-relay web demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay
+.PHONY: build build-agent build-relay web demo test lint manual bench bench-quick fuzz api-fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay
 
 # Packages: the same source builds to the same bytes, in any folder and on any machine.
 ifeq ($(PROFILE),dist)
@@ -87,6 +88,13 @@ bench-quick: build
 # Arbitrary bytes for the frame reader, or with FUZZ=params arbitrary parameters for a target. Needs `cargo install --locked --version 0.13.2 cargo-fuzz`.
 fuzz:
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(FUZZ) -- -max_total_time=$(FUZZ_SECONDS)
+
+# The test of the API against docs/openapi.json with many more values, and others each time. API_SEED repeats a run.
+api-fuzz: API_SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+api-fuzz:
+	tests/parts/install
+	$(CARGO) build --locked --bins
+	STREAM_API_EXAMPLES=$(API_EXAMPLES) STREAM_API_SEED=$(API_SEED) $(CARGO) test --locked --test e2e api:: -- --nocapture
 
 # Debian packages of the last commit, in target/packages/deb. VENDOR=1 puts all crates into the source package.
 deb:

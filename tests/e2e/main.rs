@@ -9,6 +9,7 @@ mod netns;
 #[path = "../world/mod.rs"]
 mod world;
 
+mod api;
 mod booted;
 mod bulk;
 mod consoles;
