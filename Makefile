@@ -9,11 +9,12 @@ GLIBC   ?=
 AUDITABLE ?=
 FUZZ    ?= reader
 FUZZ_SECONDS ?= 60
+API_EXAMPLES ?= 200
 
 TARGET = $(shell uname -m)-unknown-linux-gnu
 BUILT  = $(or $(CARGO_TARGET_DIR),target)$(if $(GLIBC),/$(TARGET))/$(PROFILE)
 
-.PHONY: build build-agent build-relay web web-test test-desktop page-soak demo test lint manual bench bench-quick fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay install-web
+.PHONY: build build-agent build-relay web web-test test-slow page-soak demo test lint manual bench bench-quick fuzz api-fuzz deb rpm repo sbom checksums release test-packages vendor install install-agent install-relay install-web
 
 # Packages: the same source builds to the same bytes, in any folder and on any machine.
 ifeq ($(PROFILE),dist)
@@ -76,18 +77,19 @@ test: lint
 	$(CARGO) test --locked --lib --bins --test '*' -- --test-threads 4
 	$(CARGO) test --locked --doc
 
-# Tests that need a desktop: the page in Chromium through the whole chain, and viewers in an X server. They are emulated
-# machines and browsers at once, too much for the processors that CI has, so `make test` leaves them out.
-test-desktop: web
+# What `make test` leaves out, because emulated machines, browsers and generated requests at once are too much for the two
+# processors of CI: the page in Chromium through the whole chain, viewers in an X server, the API against its document.
+test-slow: web
 	tests/parts/install
 	$(CARGO) build --locked --bins
-	$(CARGO) test --locked --package stream-tests --features desktop --test page --test screens -- --nocapture --test-threads 1
+	$(CARGO) test --locked --package stream-tests --features slow --test page --test screens -- --test-threads 1
+	$(CARGO) test --locked --package stream-tests --features slow --test e2e -- api::
 
 # The long form of tests/page.rs: a log of 10,000 lines a second for 30 s, without a task over 200 ms in the page.
 page-soak: web
 	tests/parts/install
 	$(CARGO) build --locked --bins
-	STREAM_PAGE_SOAK=1 $(CARGO) test --locked --package stream-tests --features desktop --test page -- --nocapture
+	STREAM_PAGE_SOAK=1 $(CARGO) test --locked --package stream-tests --features slow --test page -- --nocapture
 
 # ADVISORIES=fetch, or =DIR (the folder of a clone), also checks known vulnerabilities.
 lint:
@@ -96,7 +98,7 @@ lint:
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --package stream-tests --test '*' -- -D warnings
-	$(CARGO) clippy --locked --package stream-tests --features desktop --test '*' -- -D warnings
+	$(CARGO) clippy --locked --package stream-tests --features slow --test '*' -- -D warnings
 	$(CARGO) clippy --locked --manifest-path benches/Cargo.toml --target-dir target -- -D warnings
 	packaging/deny
 
@@ -114,6 +116,13 @@ bench-quick: build
 # Arbitrary bytes for the frame reader, or with FUZZ=params arbitrary parameters for a target. Needs `cargo install --locked --version 0.13.2 cargo-fuzz`.
 fuzz:
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(FUZZ) -- -max_total_time=$(FUZZ_SECONDS)
+
+# The test of the API against docs/openapi.json with many more values, and others each time. API_SEED repeats a run.
+api-fuzz: API_SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+api-fuzz:
+	tests/parts/install
+	$(CARGO) build --locked --bins
+	STREAM_API_EXAMPLES=$(API_EXAMPLES) STREAM_API_SEED=$(API_SEED) $(CARGO) test --locked --package stream-tests --features slow --test e2e -- api:: --nocapture
 
 # Debian packages of the last commit, in target/packages/deb. VENDOR=1 puts all crates and npm packages into the source package,
 # WEB= leaves the page out, and needs no node.

@@ -3,7 +3,7 @@
 //!
 //! STREAM_PAGE_SOAK=1 is the long form (`make page-soak`).
 
-#![cfg(feature = "desktop")]
+#![cfg(feature = "slow")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[allow(dead_code, reason = "the other end-to-end tests use the rest")]

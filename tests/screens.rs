@@ -9,7 +9,7 @@
 #[path = "world/mod.rs"]
 mod world;
 
-#[cfg(feature = "desktop")]
+#[cfg(feature = "slow")]
 #[path = "screens/native.rs"]
 mod native;
 

@@ -9,6 +9,8 @@ mod netns;
 #[path = "../world/mod.rs"]
 mod world;
 
+#[cfg(feature = "slow")]
+mod api;
 mod booted;
 mod bulk;
 mod consoles;

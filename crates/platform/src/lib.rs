@@ -42,6 +42,7 @@ mod stream_event;
 mod testing;
 mod usage;
 mod watch;
+mod whole_number;
 
 pub struct Platform {
     current: RwLock<Arc<Current>>,

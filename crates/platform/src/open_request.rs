@@ -8,6 +8,8 @@ use protocol::host::HostId;
 use protocol::mode::Mode;
 use protocol::name::{WHAT_A_NAME_IS, is_name};
 
+use super::whole_number::whole_number;
+
 /// A request to open a target. Unknown keys are refused, because a misspelt limit must not be ignored.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,8 +24,10 @@ pub(crate) struct OpenRequest {
     /// Read-only or read-write; the target's own default if not given.
     pub mode: Option<Mode>,
     /// Most streams of the session.
+    #[serde(default, deserialize_with = "whole_number")]
     pub max_streams: Option<u32>,
     /// Hard end of the session, in seconds; the platform's own default if not given.
+    #[serde(default, deserialize_with = "whole_number")]
     pub max_seconds: Option<u64>,
     /// The user who asks, for the audit; the key's name if not given.
     pub user: Option<String>,

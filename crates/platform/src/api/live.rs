@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::query::Query;
 use crate::Platform;
 use crate::changes::What;
+use crate::whole_number::MAX_WHOLE;
 
 pub(super) async fn wait(
     State(platform): State<Arc<Platform>>,
@@ -21,6 +22,9 @@ pub(super) async fn wait(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let after = Query::parse(query.as_deref(), &["after"])?.number("after")?;
+    if after.is_some_and(|after| after > MAX_WHOLE) {
+        return Err(ApiError::bad_request(format!("after: expected a number up to {MAX_WHOLE}")));
+    }
     platform.watch.look().await;
     let changed = platform.changes.wait(after, &call.identity.key).await?;
     let names = changed.what.iter().map(|what| match what {
