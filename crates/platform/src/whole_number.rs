@@ -11,7 +11,9 @@ pub(crate) const MAX_WHOLE: u64 = (1 << 53) - 1;
 ///
 /// # Errors
 /// If it is no whole number, or one that is too large for its type or for floating point.
-pub(crate) fn whole_number<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn whole_number<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(from)? else {
         return Ok(None);
     };
@@ -67,9 +69,17 @@ mod tests {
             assert!(why.contains("expected a whole number up to 9007199254740991"), "{bad}: {why}");
         }
         let why = serde_json::from_str::<Limits>(r#"{"short":4294967296}"#).unwrap_err().to_string();
-        assert!(why.contains("`4294967296`, expected a whole number up to 4294967295") || why.contains("4294967296, expected"), "{why}");
+        assert!(
+            why.contains("`4294967296`, expected a whole number up to 4294967295")
+                || why.contains("4294967296, expected"),
+            "{why}"
+        );
         for bad in ["\"1\"", "true", "[]", "{}"] {
-            assert!(both(bad).unwrap_err().contains("expected a JSON number"), "{bad}: {}", both(bad).unwrap_err());
+            assert!(
+                both(bad).unwrap_err().contains("expected a JSON number"),
+                "{bad}: {}",
+                both(bad).unwrap_err()
+            );
         }
     }
 }
