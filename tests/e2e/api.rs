@@ -49,6 +49,8 @@ async fn schemathesis(world: &World, caller: Caller) -> Output {
     command.arg("--config-file").arg(part("schemathesis/schemathesis.toml")).arg("run");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json"));
     command.args(["--url", &world.platform_url(), "--checks", "all", "--no-color"]);
+    // DELETE ends a session. Its record stays, with the state `ended`.
+    command.args(["--exclude-checks", "use_after_free"]);
     command.args(["--seed", &seed, "--max-examples", &examples]);
     match caller {
         Caller::Key => {
