@@ -29,7 +29,7 @@ use crate::world::{Process, World, part, within};
 const SPLIT: bool = false;
 
 /// Chromium, and a guest that is emulated, on a busy machine.
-const SCRIPT: Duration = Duration::from_secs(240);
+const SCRIPT: Duration = Duration::from_secs(360);
 
 /// A small computer can run one browser at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -69,9 +69,10 @@ impl Chain {
         let mut world = World::new();
         let panel = format!("http://{}:8085", world.ip);
         world.relay_config = format!(
-            "web.dir = '{}'\nweb.embed_origins = ['{panel}']\n[auth]\nissuers_dir = 'DIR/relay/issuers.d'\nleeway = '0s'\n",
+            "limits.drain_timeout = '1s'\nweb.dir = '{}'\nweb.embed_origins = ['{panel}']\n[auth]\nissuers_dir = 'DIR/relay/issuers.d'\nleeway = '0s'\n",
             dist.display()
         );
+        world.agent_config = "[limits]\ndrain_timeout = '1s'\n".into();
         world.platform_config = "state_dir = 'DIR/state'\n".into();
         std::fs::create_dir(world.path("state")).unwrap();
         world.targets = targets.replace("ADDRESS", &world.ip);

@@ -16,8 +16,11 @@ export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Asks the test for something. */
 export async function ask(request, more = {}) {
+  const began = Date.now();
   process.stdout.write(`>> ${JSON.stringify({ do: request, ...more })}\n`);
-  return JSON.parse((await answers.next()).value);
+  const answer = JSON.parse((await answers.next()).value);
+  if (Date.now() - began > 2000) console.log(`${request} took ${((Date.now() - began) / 1000).toFixed(1)} s`);
+  return answer;
 }
 
 export async function api(method, where, body = null) {

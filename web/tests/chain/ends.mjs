@@ -66,10 +66,11 @@ await run({
 
   async "too many clients that wait (4429)"() {
     const token = (n) => `${sockets}/v1/stream/${String(n).padStart(42, "A")}A`;
+    // The page is there first, because clients wait for 5 s only.
+    await page.goto(`${chain.origin}/view`);
     const waiting = Array.from({ length: 16 }, (_, n) => new WebSocket(token(n)));
     await Promise.all(waiting.map((one) => new Promise((done) => one.on("open", done))));
-    await page.goto("about:blank");
-    await page.goto(given(token(99)));
+    await page.evaluate((address) => { location.href = address; }, given(token(99)));
     await ended(page, 4429);
     for (const one of waiting) one.terminate();
   },
