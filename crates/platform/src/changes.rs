@@ -16,10 +16,10 @@ use super::policy::ApiKey;
 /// How long a request waits for a change.
 const WAIT: Duration = Duration::from_secs(25);
 
-/// Further changes within this time are told with the first.
+/// Further changes within this time are reported with the first.
 const TOGETHER: Duration = Duration::from_millis(200);
 
-/// Changes that are remembered. Whoever knows only older ones is told that everything may have changed.
+/// Changes that are remembered. A caller that knows only older ones hears that everything may have changed.
 const REMEMBERED: usize = 4096;
 
 /// Requests of one key that may wait at once.

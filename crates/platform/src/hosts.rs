@@ -200,7 +200,7 @@ impl Hosts {
         }
     }
 
-    /// Changes what is known of a host, and tells it if that can be seen. `is_sign`: by a sign of life, which only the
+    /// Changes what is known of a host, and reports it if that can be seen. `is_sign`: by a sign of life, which only the
     /// host itself can give.
     fn change(&self, id: &HostId, is_sign: bool, change: impl FnOnce(&mut Host)) {
         let mut state = self.lock();

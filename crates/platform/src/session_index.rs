@@ -150,7 +150,7 @@ impl Session {
         }
     }
 
-    /// Its host, if only that has told of it.
+    /// Its host, if only that has reported it.
     fn seen_on(&self) -> Option<&HostId> {
         self.own.is_none().then_some(&self.host)
     }
@@ -200,7 +200,7 @@ impl Session {
         }
     }
 
-    /// Whether what the relay knows is newer than what hosts have told.
+    /// Whether what the relay knows is newer than what hosts have reported.
     fn correct(&mut self, is_open: &impl Fn(&TokenHash) -> bool) -> bool {
         let (now, clock, phase) = (Instant::now(), SystemTime::now(), self.phase());
         let silent = now.saturating_duration_since(self.heard);

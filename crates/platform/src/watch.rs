@@ -184,7 +184,7 @@ impl Watch {
                     None => return Err(failed(&"the connection has ended")),
                     Some(answer) if answer.status == Some(StatusCode::NO_RESPONDERS) => return Ok(present),
                     Some(answer) => {
-                        // Whoever may answer can do so in any host's name, and as often as it likes.
+                        // Every client that may answer can do so in any host's name, and as often as it likes.
                         if present.len() < MOST && let Some(answer) = parse(&self.prefix, &answer.payload) {
                             present.insert(answer.host.clone(), answer);
                         }

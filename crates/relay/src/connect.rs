@@ -224,7 +224,7 @@ impl Viewer {
         self.relay.client_refused(why, self.address, Some(self.token));
     }
 
-    /// Links the two. The host takes the client for one that speaks `stream.v1`, so that it tells the end of its bytes.
+    /// Links the two. The host takes the client for one that speaks `stream.v1`, so that it reports the end of its bytes.
     async fn link(self, socket: Socket, early: Bytes, linked: Linked<HostSocket>) {
         let Viewer { relay, address, .. } = self;
         let Linked { mut host, stream } = linked;

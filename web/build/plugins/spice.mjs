@@ -10,7 +10,7 @@ const patches = [
   patch("spice-sockets", file("spiceconn"), [
     { find: "this.ws = new WebSocket(o.uri, 'binary');", replace: "this.open = o.open || o.parent.open;\n    this.ws = this.open();", count: 1 },
     { find: "new WebSocket", replace: "", count: 0 },
-    // The server tells its name only to those who say that they understand it.
+    // The server sends its name only to clients that say that they understand it.
     {
       find: "(1 << Constants.SPICE_MAIN_CAP_AGENT_CONNECTED_TOKENS)",
       replace: "(1 << Constants.SPICE_MAIN_CAP_AGENT_CONNECTED_TOKENS) | (1 << Constants.SPICE_MAIN_CAP_NAME_AND_UUID)",

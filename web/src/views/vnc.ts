@@ -33,7 +33,7 @@ class VncView implements View {
   get element(): HTMLElement { return this.#frame.element; }
   get sockets(): readonly StreamSocket[] { return this.#socket === undefined ? [] : [this.#socket]; }
 
-  /** The server takes places of keys (QEMU), and not only characters. noVNC does not tell otherwise. */
+  /** The server takes places of keys (QEMU), and not only characters. noVNC does not say it in another way. */
   get #takesPlaces(): boolean {
     return (this.#rfb as { _qemuExtKeyEventSupported?: boolean } | undefined)?._qemuExtKeyEventSupported === true;
   }

@@ -1,4 +1,4 @@
-/** What a transport tells its socket. A transport calls nothing of it before `Connect` has returned. */
+/** What a transport reports to its socket. A transport calls nothing of it before `Connect` has returned. */
 export interface TransportEvents {
   opened(): void;
   /** Payload as bytes, control as text. */

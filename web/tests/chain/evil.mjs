@@ -1,4 +1,4 @@
-// Names, lines and reasons that attack whoever looks at them: all of it is text.
+// Names, lines and reasons that attack the person who looks at them: all of it is text.
 import assert from "node:assert/strict";
 import { appendFileSync, writeFileSync } from "node:fs";
 import net from "node:net";

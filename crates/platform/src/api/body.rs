@@ -20,7 +20,7 @@ const BODY_WAIT: Duration = Duration::from_secs(10);
 
 const JSON: &str = "application/json";
 
-/// What curl writes if it is told nothing. Forms of pages can send it too, but no form sends an API key.
+/// What curl writes by default. Forms of pages can send it too, but no form sends an API key.
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Reads a body.

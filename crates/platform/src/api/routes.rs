@@ -30,7 +30,7 @@ pub(super) struct Method {
 pub(super) enum Access {
     /// Anybody: who asks wants to sign in.
     Anyone,
-    /// Whoever has a key or has signed in.
+    /// Needs a key, or a user who has signed in.
     Identity,
     /// Only the holder of a key, with the key itself.
     Key,

@@ -13,7 +13,7 @@ use super::account::Account;
 /// How long a link is good.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// How long it is known afterwards, so that its user is told why it does not work.
+/// How long it is known afterwards, so that its user learns why it does not work.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// Links that are known at once: of all keys, and of one.

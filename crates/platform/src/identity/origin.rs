@@ -189,7 +189,7 @@ mod tests {
         }
         let twice = [("origin", "https://relay.example.com"); 2];
         assert_eq!(check(&twice), Err(NotHere::CrossSite));
-        // Another scheme is a page without TLS, which is told so.
+        // Another scheme is a page without TLS, which gets an error that says so.
         let plain = NotHere::PlainHttp("https://relay.example.com".into());
         assert_eq!(check(&[("origin", "http://relay.example.com")]), Err(plain));
     }

@@ -16,13 +16,13 @@ const OLDEST: usize = 64;
 pub(super) struct Order {
     ids: BTreeMap<u64, String>,
     own: BTreeSet<u64>,
-    /// Those that only a host has told of.
+    /// Those that only a host has reported.
     seen: HashMap<HostId, BTreeSet<u64>>,
     seen_count: usize,
 }
 
 impl Order {
-    /// Adds a session. `seen_on`: the host that has told of it, if this platform has not opened it.
+    /// Adds a session. `seen_on`: the host that has reported it, if this platform has not opened it.
     pub(super) fn insert(&mut self, number: u64, id: &str, seen_on: Option<&HostId>) {
         self.ids.insert(number, id.to_owned());
         match seen_on {
@@ -54,7 +54,7 @@ impl Order {
         self.ids.get(&number)
     }
 
-    /// The one to forget now, if there are too many. Of those that hosts have told of, it is one of the host with the
+    /// The one to forget now, if there are too many. Of those that hosts have reported, it is one of the host with the
     /// most.
     pub(super) fn too_many(&self, has_ended: impl Fn(&str) -> bool) -> Option<u64> {
         let most_of_host = || self.seen.values().max_by_key(|numbers| numbers.len());

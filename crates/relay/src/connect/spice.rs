@@ -1,7 +1,7 @@
 //! How a SPICE viewer begins each of its connections: `RedLinkMess` of the SPICE protocol.
 //!
 //! All connections of a viewer look the same to a proxy, and a second viewer's,
-//! which has the same file, look like more of them. SPICE itself tells the two apart.
+//! which has the same file, look like more of them. Only the SPICE bytes differ.
 
 /// How many bytes are looked at.
 pub(super) const OPENING: usize = 20;

@@ -13,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 use protocol::close::CloseFrame;
 use protocol::end::End;
 
-/// How long a client that sends no more may get nothing. TCP does not tell a client that only reads from one that has
-/// gone.
+/// How long a client that sends no more may get nothing: to TCP, a client that only reads looks like one that has gone.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// What both directions have shown so far.
@@ -29,7 +28,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Resolves when the client has gone: what to tell the host.
+    /// Resolves when the client has gone: what the host gets.
     pub(super) async fn gone(&self) -> CloseFrame {
         let silent = async {
             self.has_ended.cancelled().await;

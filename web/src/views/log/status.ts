@@ -1,7 +1,7 @@
 const NUMBER = new Intl.NumberFormat("en");
-/** Lines per second above which a screen reader is told only how many came. */
+/** Lines per second above which a screen reader gets only how many came. */
 const SPOKEN = 5;
-/** How often it is told, in milliseconds. */
+/** How often it gets that, in milliseconds. */
 const TOLD_EVERY = 10_000;
 
 /** The bar below a log: whether it follows, what was left out, how much there is. */

@@ -226,7 +226,7 @@ export class SpiceClient {
     if (this.#over || this.#main !== main) return;
     const text = error instanceof Error ? error.message : "";
     if (text === "Connection timed out.") return this.#end(4504, "The screen did not answer in time.");
-    // All else that is told in another state follows from the end of the socket.
+    // All else that comes in another state follows from the end of the socket.
     if (main.state !== "error") return;
     if (text === "Permission denied.") {
       // The next try uses the spare socket.

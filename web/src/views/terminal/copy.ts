@@ -1,6 +1,6 @@
 import type { Terminal } from "@xterm/xterm";
 
-/** Copies what is selected. Returns what to tell the user if nothing was copied. */
+/** Copies what is selected. Returns a sentence for the user if nothing was copied. */
 export async function copySelection(terminal: Terminal): Promise<string | undefined> {
   const text = terminal.getSelection();
   if (text === "") return "Nothing is selected. Select text with the mouse first.";

@@ -60,7 +60,7 @@ async fn a_key_becomes_a_cookie_that_has_its_rights() {
     // The key may act for alice, but she has not signed in.
     let for_alice = r#"{"host":"h1","target":"t","user":"alice"}"#;
     assert_eq!(served.browse("POST", SESSIONS, &cookie, for_alice).await.code(), (403, "forbidden"));
-    // A Bearer key is told the same of itself, with its own end.
+    // A Bearer key gets the same about itself, with its own end.
     let (status, who) = served.ask("GET", "/api/v1/me", "other", "").await;
     assert_eq!((status, &who["key"], &who["expires"]), (200, &json!("logs"), &Value::Null));
 }
