@@ -67,7 +67,7 @@ demo:
 	$(CARGO) build --locked
 	demo/run $(ARGS)
 
-# All tests. `--test '*'` is each file in tests/, including those that plain `cargo test` skips because they need root or services.
+# All tests but those of `make test-slow`. `--test '*'` is each file in tests/, including those that plain `cargo test` skips because they need root or services.
 # Most tests wait, some for minutes. So more of them run at the same time than there are processors. Only `cargo build` writes
 # the lists of sources by which the tests see that the programs are not older than the code.
 test: lint
