@@ -136,7 +136,7 @@ impl ContainerInfo {
 
     /// Finds out why the output has ended.
     pub(super) async fn exit_state(&self, api: &Api) -> io::Result<ExitState> {
-        for _ in 0..TRIES {
+        for more in (0..TRIES).rev() {
             match inspect(api, &self.id).await {
                 Ok(now) => match change(&self.state, &now.state) {
                     Some(ended @ ExitState::Ended(_)) => return self.stays(ended, api).await,
@@ -144,6 +144,10 @@ impl ContainerInfo {
                     None => tokio::time::sleep(PAUSE).await,
                 },
                 Err(AskError::Refused(StatusCode::NOT_FOUND, _)) => return Ok(ExitState::Removed),
+                // Podman answers this while it removes the container.
+                Err(AskError::Refused(StatusCode::INTERNAL_SERVER_ERROR, _)) if more > 0 => {
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(error) => return Err(Failure::EngineLost.error(api.engine.explained(error))),
             }
         }
@@ -170,6 +174,8 @@ fn change(then: &State, now: &State) -> Option<ExitState> {
         State { restarting: true, .. } => Some(ExitState::Restarted),
         State { started_at, .. } if *started_at != then.started_at => Some(ExitState::Restarted),
         State { running: true, .. } => None,
+        // Podman waits for the end: there is no exit status yet, and what stands there is 0.
+        State { status, .. } if status == "stopping" => None,
         State { exit_code, .. } => Some(ExitState::Ended(*exit_code)),
     }
 }
@@ -186,4 +192,25 @@ async fn inspect(api: &Api, which: &str) -> Result<ContainerInfo, AskError> {
         has_stdin: info.config.open_stdin,
         state: info.state,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The states that Podman 4.3 reported of one container, which ignored SIGTERM, during `podman rm --force`.
+    #[test]
+    fn a_container_that_is_being_stopped_has_no_exit_status() {
+        let state = |status: &str, running: bool, exit_code: i32| -> State {
+            let started = "2026-11-30T01:20:08.655244641Z";
+            serde_json::from_value(serde_json::json!({
+                "Status": status, "Running": running, "ExitCode": exit_code, "Dead": false,
+                "Restarting": false, "StartedAt": started,
+            }))
+            .unwrap()
+        };
+        let running = state("running", true, 0);
+        assert_eq!(change(&running, &state("stopping", false, 0)), None);
+        assert_eq!(change(&running, &state("stopped", false, 137)), Some(ExitState::Ended(137)));
+    }
 }
