@@ -16,7 +16,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 /// How long programs of an ended session have before this process ends, and the service manager kills what is left.
-const LAST_PROGRAMS: Duration = Duration::from_secs(4);
+/// Programs in containers end through their engine, which takes seconds on a busy host, and twice: SIGHUP, then SIGKILL.
+const LAST_PROGRAMS: Duration = Duration::from_secs(10);
 
 /// Where packaging/agent/snapshot copies the configuration to.
 const SNAPSHOT: &str = "/run/stream-opener/config";

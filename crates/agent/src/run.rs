@@ -27,8 +27,11 @@ const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// How often the opener is asked for its list until it answers.
 const LIST_AGAIN: Duration = Duration::from_secs(5);
 
-/// How long each of these may take after the drain: close frames, the ends of programs, the last records.
+/// How long each of these may take after the drain: close frames, the last records.
 const AFTER_DRAIN: Duration = Duration::from_secs(5);
+
+/// How long programs of ended streams may take. Those in containers end through their engine, which is slow on a busy host.
+const LAST_PROGRAMS: Duration = Duration::from_secs(10);
 
 /// How long the service manager waits until commands arrive. NATS may be away for long, and must not block the boot of a
 /// host or an upgrade; the status line shows what is missing.
@@ -106,7 +109,7 @@ pub async fn run(file: &Path, settings: Settings, opener: Option<PathBuf>) -> Re
             warn!("{} did not end in time", Counted(lifecycle.tasks().len(), "stream"));
         }
     }
-    if tokio::time::timeout(AFTER_DRAIN, shared.all_gone()).await.is_err() {
+    if tokio::time::timeout(LAST_PROGRAMS, shared.all_gone()).await.is_err() {
         warn!("programs of ended streams go on");
     }
     starting.abort();

@@ -12,8 +12,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// How long a cell may take to end its programs, before it is killed.
-const LAST_PROGRAMS: Duration = Duration::from_secs(6);
+/// How long a cell may take to end its programs, before it is killed. Longer than a cell waits for them by itself.
+const LAST_PROGRAMS: Duration = Duration::from_secs(12);
 
 /// Which signal comes instead of SIGIO (fcntl(2)).
 const F_SETSIG: libc::c_int = 10;

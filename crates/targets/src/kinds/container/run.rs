@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -119,8 +120,13 @@ struct ExecProcess {
 }
 
 impl ExecProcess {
-    async fn look(&self) -> Option<Value> {
-        self.api.get(&format!("/exec/{}/json", self.id)).await.ok()
+    /// `None` if the engine does not know it any more.
+    async fn look(&self) -> Result<Option<Value>, AskError> {
+        match self.api.get(&format!("/exec/{}/json", self.id)).await {
+            Ok(now) => Ok(Some(now)),
+            Err(AskError::Refused(StatusCode::NOT_FOUND, _)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until the engine knows the exit status: the program may go on after the end of its output.
@@ -158,25 +164,30 @@ impl ExecProcess {
     }
 
     async fn ended(&self) {
-        while self.look().await.is_some_and(|now| now["Running"] == true) {
+        // An engine that does not answer may still run it.
+        while self.look().await.map_or(true, |now| now.is_some_and(|now| now["Running"] == true)) {
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// The program's PID in the container's namespace; none if it has ended.
     async fn pid(&self) -> Option<Result<u32, String>> {
+        let mut refused = None;
         for _ in 0..TRIES {
-            let now = self.look().await?;
-            match (now["Pid"].as_u64(), now["Running"] == true) {
-                (Some(pid @ 1..), true) => return Some(pid_inside(pid)),
-                // It is being started.
-                (_, true) => {}
-                (_, false) if now["ExitCode"].is_null() => {}
-                _ => return None,
+            match self.look().await {
+                Ok(None) => return None,
+                Ok(Some(now)) => match (now["Pid"].as_u64(), now["Running"] == true) {
+                    (Some(pid @ 1..), true) => return Some(pid_inside(pid)),
+                    // It is being started.
+                    (_, true) => {}
+                    (_, false) if now["ExitCode"].is_null() => {}
+                    _ => return None,
+                },
+                Err(error) => refused = Some(error),
             }
             tokio::time::sleep(PAUSE).await;
         }
-        None
+        refused.map(|error| Err(self.api.engine.explained(error).message))
     }
 
     /// Runs the container's own kill(1), because the engines' API cannot send a signal to a program.
