@@ -85,11 +85,12 @@ test-slow: web
 	$(CARGO) test --locked --package stream-tests --features slow --test page --test screens -- --test-threads 1
 	$(CARGO) test --locked --package stream-tests --features slow --test e2e -- api::
 
-# The long form of tests/page.rs: a log of 10,000 lines a second for 30 s, without a task over 200 ms in the page.
-page-soak: web
+# The long form of tests/page.rs, with the programs of a release: a log of 10,000 lines a second for 30 s, without a task over
+# 200 ms of processor time in the page. It also prints how soon the first view can be used.
+page-soak: web build
 	tests/parts/install
 	$(CARGO) build --locked --bins
-	STREAM_PAGE_SOAK=1 $(CARGO) test --locked --package stream-tests --features slow --test page -- --nocapture
+	STREAM_PAGE_SOAK=1 STREAM_PAGE_PROGRAMS=$(abspath $(BUILT)) $(CARGO) test --locked --package stream-tests --features slow --test page -- --nocapture
 
 # ADVISORIES=fetch, or =DIR (the folder of a clone), also checks known vulnerabilities.
 lint:

@@ -1,7 +1,8 @@
 //! The page in real Chromium through the whole chain: NATS, relay, host. The scripts are in web/tests/chain; they ask this
 //! program, on their standard output, for what they cannot do to the chain themselves.
 //!
-//! STREAM_PAGE_SOAK=1 is the long form (`make page-soak`).
+//! STREAM_PAGE_SOAK=1 is the long form (`make page-soak`). STREAM_PAGE_PROGRAMS is the folder of other programs to run,
+//! such as those of a release.
 
 #![cfg(feature = "slow")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
@@ -74,6 +75,10 @@ impl Chain {
         );
         world.agent_config = "[limits]\ndrain_timeout = '1s'\n".into();
         world.platform_config = "state_dir = 'DIR/state'\n".into();
+        if let Some(programs) = std::env::var_os("STREAM_PAGE_PROGRAMS") {
+            world.relay_program = Path::new(&programs).join("stream-relay");
+            world.agent_program = Path::new(&programs).join("stream-agent");
+        }
         std::fs::create_dir(world.path("state")).unwrap();
         world.targets = targets.replace("ADDRESS", &world.ip);
         for (file, text) in [("app.log", ""), ("evil.log", ""), ("evil.txt", "")] {

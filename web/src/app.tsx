@@ -6,6 +6,7 @@ import { loadMe, me, meError } from "./account";
 import { followChanges } from "./live";
 import { Empty, Message } from "./parts/message";
 import { Toasts } from "./parts/toast";
+import { reload } from "./pages/host-list";
 import { Hosts } from "./pages/hosts";
 import { Open } from "./pages/open";
 import { Sessions } from "./pages/sessions";
@@ -14,6 +15,9 @@ import { SignIn } from "./pages/sign-in";
 import { Working } from "./parts/working";
 import { go, onLink, route } from "./router";
 import { applyTheme } from "./settings";
+
+/** How long the page stays empty until the relay has answered, in milliseconds. */
+const PATIENCE = 200;
 
 /** The secret of a sign-in link. It leaves the address bar and the history before anything else happens. */
 const link = signal(takeSecret());
@@ -58,11 +62,20 @@ function App() {
   );
 }
 
-applyTheme();
-followChanges();
-void loadMe();
-const root = document.getElementById("app");
-if (root) {
+/** What the first view shows. */
+async function load(): Promise<void> {
+  await loadMe();
+  if (me.value && route.value.path === "") await reload();
+}
+
+function show(): void {
+  const root = document.getElementById("app");
+  if (!root) return;
   root.textContent = "";
   render(<><App /><Toasts /></>, root);
 }
+
+applyTheme();
+followChanges();
+// A relay that answers at once saves the page from being drawn twice. Later than that, the page says that it waits.
+void Promise.race([load(), new Promise((done) => setTimeout(done, PATIENCE))]).then(show);

@@ -3,6 +3,7 @@
 // other things stretches every task. Usage: node tests/log-bench.mjs [seconds] [lines per second]
 import { mkdirSync } from "node:fs";
 import { performance } from "node:perf_hooks";
+import { traceTasks } from "./tasks.mjs";
 import { browser, serve, shots, until } from "./views/harness.mjs";
 
 const SECONDS = Number(process.argv[2] ?? 30);
@@ -49,11 +50,12 @@ try {
       for (let number = 0; number < total; number++) if (numbers[number] !== number) lost += 1;
       return { lost, lines: numbers.length, longTasks: before, frames, violations, last: document.querySelector(".log-rows").lastElementChild.textContent };
     }, total);
-    const longest = Math.max(0, ...own);
-    const busy = own.reduce((sum, task) => sum + task, 0);
+    const processor = own.map((task) => task.processor);
+    const longest = Math.max(0, ...processor);
+    const busy = processor.reduce((sum, task) => sum + task, 0);
     console.log(`wrap ${wrap}: ${lines} lines in ${took.toFixed(1)} s (${Math.round(total / took)}/s), ${lost} lost, ` +
       `longest task ${longest.toFixed(0)} ms of processor time (${Math.max(0, ...longTasks).toFixed(0)} ms on the clock), ` +
-      `${own.filter((task) => task > 50).length} tasks over 50 ms, ${(busy / 10 / took).toFixed(0)} % busy, ${frames} frames, ` +
+      `${processor.filter((task) => task > 50).length} tasks over 50 ms, ${(busy / 10 / took).toFixed(0)} % busy, ${frames} frames, ` +
       `${violations.length} violations of the policy`);
     if (lost > 0 || lines !== total || longest > LONGEST || violations.length > 0) failed = true;
     if (!last.includes(`request ${total - 1} `)) { console.error(`the last row is: ${last}`); failed = true; }
@@ -66,23 +68,3 @@ try {
   stop();
 }
 process.exit(failed ? 1 : 0);
-
-/** Traces the main thread of a page. The result ends it, and gives the processor time of each task in milliseconds. */
-async function traceTasks(page) {
-  const session = await page.context().newCDPSession(page);
-  const tasks = [];
-  const events = [];
-  session.on("Tracing.dataCollected", ({ value }) => events.push(...value));
-  await session.send("Tracing.start", { transferMode: "ReportEvents", traceConfig: { includedCategories: ["toplevel", "disabled-by-default-devtools.timeline"] } });
-  return async () => {
-    const complete = new Promise((resolve) => session.once("Tracing.tracingComplete", resolve));
-    await session.send("Tracing.end");
-    await complete;
-    const mains = new Set(events.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain").map(({ pid, tid }) => `${pid}/${tid}`));
-    for (const { name, pid, tid, tdur } of events) {
-      if (name === "RunTask" && tdur !== undefined && mains.has(`${pid}/${tid}`)) tasks.push(tdur / 1000);
-    }
-    if (tasks.length === 0) throw new Error("the trace has no tasks of the page");
-    return tasks;
-  };
-}

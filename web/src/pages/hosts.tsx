@@ -14,7 +14,10 @@ export function Hosts() {
     setTitle("Hosts");
     if (lastOpened.path !== "") list.current?.querySelector<HTMLElement>(`[href="${CSS.escape(lastOpened.path)}"]`)?.focus();
   }, []);
-  useEffect(() => void reload(), [hostsChanged.value]);
+  useEffect(() => {
+    // The first view may have its list already.
+    if (hosts.peek() === undefined || hostsChanged.value > 0) void reload();
+  }, [hostsChanged.value]);
   useEffect(() => {
     const timer = setTimeout(() => void searchMore(), 150);
     return () => clearTimeout(timer);

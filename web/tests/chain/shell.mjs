@@ -27,6 +27,8 @@ await run({
     await page.goto(url);
     const button = page.getByRole("button", { name: "Sign in as alice" });
     await button.waitFor();
+    // The page's script takes the answer that the page asked for before it.
+    assert.deepEqual(seenOn(page).calls.filter((call) => call.endsWith("/me")), [`GET ${chain.origin}/api/v1/me`]);
     assert.ok(!page.url().includes("#"), page.url());
     await button.click();
     await page.getByRole("heading", { name: "Hosts" }).waitFor();
