@@ -10,6 +10,7 @@ use anyhow::Context;
 use http1::server::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
+use platform::api::Peer;
 use platform::{self, Platform};
 use relay::api::Api;
 use relay::config::{Auth, Raw, Settings};
@@ -248,9 +249,10 @@ impl Api for Mounted {
     fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: IpAddr,
+        address: IpAddr,
+        may_be_proxy: bool,
     ) -> Pin<Box<dyn Future<Output = Response> + Send>> {
-        Box::pin(async move { self.api.respond(request, peer).await })
+        Box::pin(async move { self.api.respond(request, Peer { address, may_be_proxy }).await })
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -28,7 +28,31 @@ export function asApiError(error: unknown): ApiError {
   return error;
 }
 
-export async function signOut(everywhere: boolean): Promise<void> {
-  await api.signOut(everywhere);
-  me.value = null;
+/** From now on this browser acts for this account. */
+export function signedIn(account: Me): void {
+  signOutFailed.value = undefined;
+  me.value = account;
+  tabs.postMessage("");
 }
+
+/** A sign-out that did not succeed, or not everywhere. */
+export const signOutFailed = signal<{ everywhere: boolean; error: ApiError } | undefined>(undefined);
+
+/** Signs out. If that fails, what the relay says afterwards counts: this browser may be signed out all the same. */
+export async function signOut(everywhere: boolean): Promise<void> {
+  signOutFailed.value = undefined;
+  try {
+    await api.signOut(everywhere);
+    me.value = null;
+  } catch (failure) {
+    const error = asApiError(failure);
+    if (me.peek() !== null && error.status !== 0) await loadMe();
+    const isDone = me.peek() === null && error.status === 401 && !everywhere;
+    if (!isDone) signOutFailed.value = { everywhere, error };
+  }
+  tabs.postMessage("");
+}
+
+/** The other tabs have the same cookie. */
+const tabs = new BroadcastChannel("stream-account");
+tabs.onmessage = () => void loadMe();

@@ -22,8 +22,11 @@ function write(key: string, value: string): void {
 
 export interface Settings { get(key: string): string | undefined; set(key: string, value: string): void }
 
-/** Where choices of a target are kept; `undefined` if the target is not known, as for a bare URL. */
-export type Place = { host: string; target: string } | undefined;
+/** Where choices of a target are kept, and whose; `undefined` if the target is not known, as for a bare URL. */
+export type Place = { host: string; target: string; account: Account } | undefined;
+
+/** Who is signed in: a user, with the rights of a key. */
+export interface Account { user: string; key: string }
 
 function placeKey(place: Place): string | undefined {
   return place && `target/${encodeURIComponent(place.host)}/${encodeURIComponent(place.target)}/`;
@@ -41,15 +44,15 @@ export function settingsOf(place: Place, kind: string): Settings {
   };
 }
 
-/** Permissions: for exactly one target, never a default for others. */
+/** Permissions: for exactly one target, never a default for others, and of one person, since a browser may have several. */
 export function permissionsOf(place: Place): Settings {
-  const own = placeKey(place);
+  const own = place && `account/${encodeURIComponent(place.account.key)}/${encodeURIComponent(place.account.user)}/${placeKey(place)}`;
   const kept = new Map<string, string>();
   return {
-    get: (key) => kept.get(key) ?? (own === undefined ? undefined : read(`${own}may/${key}`)),
+    get: (key) => kept.get(key) ?? (own === undefined ? undefined : read(`${own}${key}`)),
     set(key, value) {
       kept.set(key, value);
-      if (own !== undefined) write(`${own}may/${key}`, value);
+      if (own !== undefined) write(`${own}${key}`, value);
     },
   };
 }

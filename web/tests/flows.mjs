@@ -26,6 +26,60 @@ test("a link signs in after a click, and its secret leaves the address bar at on
   assert.ok(!page.url().includes("secret"), page.url());
 });
 
+const onButton = (page, name) => page.waitForFunction((name) => document.activeElement.textContent.trim() === name && !document.activeElement.disabled, name);
+
+for (const [path, button, asked] of [["/open/web1/shell", "Open", "/sessions"], ["/sign-in#the-secret", "Sign in as alice", "/sign-in"]]) {
+  test(`"${button}" is not pressed by a key that was meant for the page before`, async (page, server) => {
+    if (asked === "/sign-in") server.change("signed-out");
+    let answers = 0;
+    page.on("request", (request) => { if (request.method() === "POST" && request.url().endsWith(asked)) answers += 1; });
+    // A person who hits a key again and again. In the page itself, so that both clocks are the same.
+    await page.addInitScript((button) => {
+      window.hits = 0;
+      window.hitting = setInterval(() => {
+        const [shown] = [...document.querySelectorAll("button")].filter(({ textContent }) => textContent.trim() === button);
+        if (!shown) return;
+        window.hits += 1;
+        dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
+        shown.click();
+      }, 50);
+    }, button);
+    await page.goto(server.origin + path);
+    await page.waitForFunction(() => window.hits > 30);
+    // And one that was held down since before.
+    await page.keyboard.down("Enter");
+    await page.evaluate(() => clearInterval(window.hitting));
+    await onButton(page, button);
+    for (let repeats = 0; repeats < 3; repeats += 1) await page.keyboard.down("Enter");
+    await page.keyboard.up("Enter");
+    assert.equal(answers, 0);
+    const answered = page.waitForRequest((request) => request.method() === "POST" && request.url().endsWith(asked));
+    await page.keyboard.press("Enter");
+    await answered;
+  });
+}
+
+test("a sign-out that fails says so, and can be tried again", async (page, server) => {
+  server.change("no-sign-out");
+  await page.goto(server.origin);
+  await page.getByRole("button", { name: "Account and colours" }).click();
+  await page.getByRole("menuitem", { name: "Sign out", exact: true }).click();
+  await page.getByText("You are still signed in.").waitFor();
+  server.change("usual");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.getByLabel("API key").waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+});
+
+test("who signs out in one tab is signed out in the others", async (page, server, context) => {
+  await page.goto(server.origin);
+  const other = await context.newPage();
+  await other.goto(server.origin);
+  await other.getByRole("button", { name: "Account and colours" }).click();
+  await other.getByRole("menuitem", { name: "Sign out", exact: true }).click();
+  await page.getByLabel("API key").waitFor();
+});
+
 test("by keyboard alone: sign in, find a host, open a shell, type, and go back", async (page, server) => {
   server.change("signed-out");
   await page.goto(server.origin);
@@ -92,6 +146,8 @@ test("a view opens this relay's address; without a view it asks for one", async 
   await page.goto(`${server.origin}/view#${socketOf(server)}/v1/stream/shell`);
   await page.getByRole("button", { name: /^Terminal/ }).click();
   await page.getByText("load average").first().waitFor();
+  const title = await page.locator(".toolbar-title").innerText();
+  assert.ok(title.startsWith(new URL(server.origin).host), title);
 });
 
 test("several lines are shown before a shell gets them", async (page, server) => {

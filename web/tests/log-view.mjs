@@ -1,34 +1,15 @@
 // The log view in Chromium against a real websocket. Run: npm run test:views
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import { after, before, test } from "node:test";
-import { browser, serve, shots, until } from "./views/harness.mjs";
+import { test } from "node:test";
+import { action, opener, shots, until } from "./views/harness.mjs";
 
-let chromium;
-let server;
 let host;
-before(async () => {
-  mkdirSync(shots, { recursive: true });
-  server = await serve((side) => { host = side; });
-  chromium = await browser();
-});
-after(async () => {
-  await chromium?.close();
-  server?.stop();
-});
+const open = opener("log", (side) => { host = side; });
 
-async function open(query = "", options = {}) {
-  host = undefined;
-  const page = await chromium.newPage({ viewport: { width: 900, height: 500 }, colorScheme: "dark", ...options });
-  await page.goto(`${server.url}?view=log${query}`);
-  await until("the stream", () => host);
-  return page;
-}
 const rows = (page) => page.evaluate(() => [...document.querySelector(".log-rows").children].map((row) => row.textContent));
 const lastRow = async (page) => (await rows(page)).at(-1);
 const follows = (page) => page.evaluate(() => document.querySelector(".log-status button").getAttribute("aria-pressed") === "true");
 const numbers = (from, to) => Array.from({ length: to - from }, (_, at) => `line ${from + at} of the log\n`).join("");
-const action = (page, id) => page.evaluate((id) => window.view.actions().flatMap((one) => [one, ...one.items ?? []]).find((one) => one.id === id).run(), id);
 const told = (message) => until(`the message ${message.type}`, () => {
   const at = host.controls.findIndex(({ type }) => type === message.type);
   return at >= 0 && host.controls.splice(at, 1);

@@ -1,32 +1,14 @@
 // The terminal view in Chromium against a real websocket. Run: npm run test:views
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import { after, before, test } from "node:test";
-import { browser, serve, shots, until } from "./views/harness.mjs";
+import { test } from "node:test";
+import { action, opener, shots, until } from "./views/harness.mjs";
 
-let chromium;
-let server;
 let host;
-before(async () => {
-  mkdirSync(shots, { recursive: true });
-  server = await serve((side) => { host = side; });
-  chromium = await browser();
-});
-after(async () => {
-  await chromium?.close();
-  server?.stop();
-});
+// The size of the terminal comes first.
+const open = opener("terminal", (side) => { host = side; }, ({ controls }) => controls.length > 0);
 
-async function open(query = "", options = {}) {
-  host = undefined;
-  const page = await chromium.newPage({ viewport: { width: 900, height: 500 }, colorScheme: "dark", ...options });
-  await page.goto(`${server.url}?view=terminal${query}`);
-  await until("the stream and its size", () => host?.controls.length > 0);
-  return page;
-}
 const screen = (page) => page.evaluate(() => document.querySelector(".xterm-rows").innerText.replaceAll("\u00a0", " "));
 const events = (page, type) => page.evaluate((type) => window.events.filter((event) => event.type === type), type);
-const action = (page, id) => page.evaluate((id) => window.view.actions().flatMap((one) => [one, ...one.items ?? []]).find((one) => one.id === id).run(), id);
 const typed = (text) => until(`the input ${JSON.stringify(text)}`, () => Buffer.concat(host.input).toString() === text)
   .catch((error) => { throw new Error(`${error.message}, but ${JSON.stringify(Buffer.concat(host.input).toString())}`); })
   .then(() => { host.input.length = 0; });

@@ -55,6 +55,7 @@ export function worlds(name) {
       if (path === "sign-in") { signedIn = true; return [200, { user: "alice", key: "alice", expires: ago(-36000) }]; }
       if (!signedIn) return error(401, "unauthorized", "sign in");
       if (path === "me") return [200, { user: name === "evil" ? evil : "alice", key: "alice", expires: ago(-36000), modes: ["ro", "rw"] }];
+      if (path === "sign-out" && name === "no-sign-out") return [0];
       if (path === "sign-out") { signedIn = false; return [204]; }
       if (path === "hosts" && name === "error") return error(503, "unavailable", "NATS at nats://10.0.0.1:4222 is unreachable");
       if (path === "hosts") {

@@ -14,7 +14,7 @@ use protocol::host::HostId;
 use protocol::plain::plain;
 use protocol::presence::{Alive, Gone};
 
-use super::changes::{Changes, What};
+use super::changes::{Change, Changes};
 use super::policy::ApiKey;
 
 /// Hosts that are remembered, about 50 MiB. With more, those that are offline are forgotten first, and then those that
@@ -117,7 +117,7 @@ impl Hosts {
             host.leave(SystemTime::now());
             host.is_gone = true;
             state.has_no_place = false;
-            self.changes.add(What::Hosts, &gone.host);
+            self.changes.add(Change::Host(gone.host.clone()));
         }
     }
 
@@ -146,7 +146,7 @@ impl Hosts {
         for (id, host) in &mut state.known {
             if host.is_online && host.until.is_none() && host.answered < number {
                 host.leave(now);
-                self.changes.add(What::Hosts, id);
+                self.changes.add(Change::Host(id.clone()));
             }
         }
     }
@@ -159,7 +159,7 @@ impl Hosts {
         for (id, host) in &mut state.known {
             if host.is_online && host.until.is_some_and(|until| until <= now) {
                 host.leave(clock);
-                self.changes.add(What::Hosts, id);
+                self.changes.add(Change::Host(id.clone()));
             }
         }
     }
@@ -226,7 +226,7 @@ impl Hosts {
         let before = (host.is_online, host.version.clone(), host.since);
         change(host);
         if is_new || before != (host.is_online, host.version.clone(), host.since) {
-            self.changes.add(What::Hosts, id);
+            self.changes.add(Change::Host(id.clone()));
         }
     }
 

@@ -13,7 +13,7 @@ use protocol::token::TokenHash;
 use service::metrics::Registry;
 
 use bus::Bus;
-use changes::Changes;
+use changes::{Change, Changes};
 use config::Settings;
 use counts::Counts;
 use hosts::Hosts;
@@ -34,6 +34,7 @@ mod identity;
 pub mod inspect;
 mod key;
 pub mod keygen;
+mod numbers;
 mod open_request;
 mod policy;
 mod session_index;
@@ -138,7 +139,7 @@ impl Platform {
         let current = Current::new(Settings { nats, prefix, ..settings }, public_urls, host_wait);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
         // Keys may see other hosts now.
-        self.changes.add_all();
+        self.changes.add(Change::All);
         needs_restart
     }
 

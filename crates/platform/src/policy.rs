@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use protocol::host::HostId;
 use protocol::mode::Mode;
 use protocol::name::shown;
-use protocol::token::TokenHash;
+use protocol::token::{Token, TokenHash};
 use service::config::nearest;
 
 /// The word for every host, every target, or every user.
@@ -38,6 +38,11 @@ pub struct ApiKey {
     /// Requests that involve a host: so many per minute, and so many at once.
     pub rate: Option<u32>,
     pub expires: Option<SystemTime>,
+}
+
+/// Whether a presented key has the form of those that are generated, which nobody can guess.
+pub(crate) fn is_generated(presented: &str) -> bool {
+    presented.trim().strip_prefix(PREFIX).is_some_and(|secret| secret.parse::<Token>().is_ok())
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +100,11 @@ impl ApiKey {
     /// Whether the key may open every target of the host.
     pub fn may_open_all(&self, host: &HostId) -> bool {
         self.may_see(host) && self.targets.iter().any(|listed| listed == ALL)
+    }
+
+    /// Whether the key may see a session and end it. What another platform opened, only a key for the whole host may.
+    pub fn may_end(&self, host: &HostId, target: &str, is_own: bool) -> bool {
+        if is_own { self.may_open(host, target) } else { self.may_open_all(host) }
     }
 
     /// Whether the key may act for this user.

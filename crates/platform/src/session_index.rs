@@ -12,7 +12,8 @@ use protocol::mode::Mode;
 use protocol::name::shown;
 use protocol::token::{Token, TokenHash};
 
-use super::changes::{Changes, What};
+use super::changes::{Change, Changes};
+use super::numbers::Numbers;
 use super::policy::ApiKey;
 use super::stream_event::{Kind, StreamEvent};
 
@@ -40,7 +41,7 @@ pub(crate) struct SessionIndex {
 struct State {
     sessions: HashMap<String, Session>,
     order: Order,
-    last: u64,
+    numbers: Numbers,
 }
 
 /// One session. What is not known is left out.
@@ -142,12 +143,14 @@ impl Session {
         }
     }
 
-    /// Whether the key may see it and end it. What another platform opened, only a key for the whole host may end.
+    /// Whether the key may see it and end it.
     pub(crate) fn is_for(&self, key: &ApiKey) -> bool {
-        match self.own {
-            Some(_) => key.may_open(&self.host, &self.target),
-            None => key.may_open_all(&self.host),
-        }
+        key.may_end(&self.host, &self.target, self.own.is_some())
+    }
+
+    /// That it has changed.
+    fn change(&self) -> Change {
+        Change::Session { host: self.host.clone(), target: self.target.clone(), is_own: self.own.is_some() }
     }
 
     /// Its host, if only that has reported it.
@@ -225,8 +228,9 @@ impl SessionIndex {
 
     /// Adds a session of this platform.
     pub(crate) fn insert(&self, id: &str, session: Session) {
-        self.changes.add(What::Sessions, &session.host);
+        let change = session.change();
         self.lock().insert(id, session);
+        self.changes.add(change);
     }
 
     /// Takes over what a host says of a session. A host can say nothing of another host's.
@@ -244,7 +248,7 @@ impl SessionIndex {
         }
         if let Some(session) = state.sessions.get_mut(&id).filter(|session| session.host == host) {
             session.receive(event);
-            self.changes.add(What::Sessions, &host);
+            self.changes.add(session.change());
         }
     }
 
@@ -274,7 +278,7 @@ impl SessionIndex {
     pub(crate) fn sweep(&self, is_open: impl Fn(&TokenHash) -> bool) {
         for session in self.lock().sessions.values_mut() {
             if session.correct(&is_open) {
-                self.changes.add(What::Sessions, &session.host);
+                self.changes.add(session.change());
             }
         }
     }
@@ -287,9 +291,9 @@ impl SessionIndex {
 
 impl State {
     fn insert(&mut self, id: &str, session: Session) {
-        self.last += 1;
-        self.order.insert(self.last, id, session.seen_on());
-        let session = Session { number: self.last, ..session };
+        let number = self.numbers.next();
+        self.order.insert(number, id, session.seen_on());
+        let session = Session { number, ..session };
         if let Some(old) = self.sessions.insert(id.to_owned(), session) {
             self.order.remove(old.number, old.seen_on());
         }

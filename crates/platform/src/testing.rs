@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 
 use super::Platform;
-use super::api::Api;
+use super::api::{Api, Peer};
 use super::config::{Raw, Settings};
 use super::watch::QUESTION;
 use protocol::issuers::Issuers;
@@ -337,7 +337,7 @@ async fn serve_http(listener: TcpListener, platform: Arc<Platform>) {
         let api = api.clone();
         tokio::spawn(connection::serve(stream, Duration::from_secs(60), move |request| {
             let api = api.clone();
-            async move { api.respond(request, IpAddr::V4(Ipv4Addr::LOCALHOST)).await }
+            async move { api.respond(request, Peer { address: LOCAL.0.into(), may_be_proxy: true }).await }
         }));
     }
 }

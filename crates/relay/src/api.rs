@@ -15,11 +15,13 @@ pub const API_PATH: &str = "/api/";
 
 /// Whatever answers below [`API_PATH`]: the bundled platform, put there by the program.
 pub trait Api: Send + Sync {
-    /// Answers a request of `peer`.
+    /// Answers a request of the client at `address`. `may_be_proxy`: many may have this address, since it may be that of
+    /// a proxy outside `trusted_proxies`.
     fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: IpAddr,
+        address: IpAddr,
+        may_be_proxy: bool,
     ) -> Pin<Box<dyn Future<Output = Response> + Send>>;
 
     /// Whether it can do its work.

@@ -84,7 +84,9 @@ async fn route(relay: Arc<State>, request: Request<Incoming>, from: IpAddr, slot
         };
     }
     match &relay.api {
-        Some(api) if path.starts_with(API_PATH) => slot.pinned(api.clone().respond(request, address)).await,
+        Some(api) if path.starts_with(API_PATH) => {
+            slot.pinned(api.clone().respond(request, address, peer.own.is_none())).await
+        }
         None if path.starts_with(API_PATH) => {
             let why = "this relay has no platform: there is no [platform] in its configuration";
             response::error(StatusCode::NOT_FOUND, "not_found", why)

@@ -1,4 +1,5 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
+import { ConsentButton } from "../parts/consent-button";
 import { Icon, kindIcon } from "../parts/icons";
 import { Words } from "../parts/words";
 import { onLink } from "../router";
@@ -28,9 +29,7 @@ export function OpenQuestion({ opening, question }: { opening: Opening; question
 
 /** A link from elsewhere must not start a program by itself, so the person is asked. */
 function ByLink({ opening }: { opening: Opening }) {
-  const button = useRef<HTMLButtonElement>(null);
   const always = useRef<HTMLInputElement>(null);
-  useEffect(() => button.current?.focus(), []);
   const { host, mode, target: name } = opening.wanted;
   const params = Object.entries(opening.params.value);
   const target = opening.target.value;
@@ -52,7 +51,7 @@ function ByLink({ opening }: { opening: Opening }) {
       {mayKeep(opening.wanted) && <label class="check"><input type="checkbox" ref={always} /> Do not ask for this target again</label>}
       <div class="dialog-buttons">
         <a class="button" href="./" onClick={onLink}>To the hosts</a>
-        <button type="button" class="button primary" ref={button} onClick={() => void opening.agree(always.current?.checked === true)}>Open</button>
+        <ConsentButton class="button primary" onClick={() => void opening.agree(always.current?.checked === true)}>Open</ConsentButton>
       </div>
     </>
   );

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
-import { asApiError, me, signOut } from "../account";
-import { apiEnd, sentence } from "../ends";
+import { me, signOut, signOutFailed } from "../account";
+import { apiEnd } from "../ends";
 import { reachable } from "../live";
 import { Icon } from "../parts/icons";
 import { Menu, type Item } from "../parts/menu";
@@ -12,12 +12,24 @@ import { onLink, route } from "../router";
 import { themeItems } from "../parts/theme-menu";
 
 async function leave(everywhere: boolean): Promise<void> {
-  try {
-    await signOut(everywhere);
-    notify(everywhere ? "You are signed out in every browser." : "You are signed out.");
-  } catch (error) {
-    notify(sentence(apiEnd(asApiError(error).code)));
-  }
+  await signOut(everywhere);
+  if (signOutFailed.peek() === undefined) notify(everywhere ? "You are signed out in every browser." : "You are signed out.");
+}
+
+/** That somebody who wanted to sign out is not signed out, or not for sure. It stays until that has changed. */
+function SignOutFailed() {
+  if (signOutFailed.value === undefined) return null;
+  const { everywhere, error } = signOutFailed.value;
+  return (
+    <div class="banner">
+      <Message>
+        {me.value
+          ? <><strong>You are still signed in.</strong> <button type="button" class="button small" onClick={() => void leave(everywhere)}>Try again</button></>
+          : <><strong>You are signed out in this browser only.</strong> To end every other sign-in, sign in again and choose “Sign out everywhere”.</>}
+        {" "}<Failure code={error.code} message={error.message} />
+      </Message>
+    </div>
+  );
 }
 
 /** The page around a list: name, ways to the other pages, and the menu of the account. */
@@ -51,6 +63,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
             : <Menu label="Colours" icon="sun" items={themeItems()} />}
         </div>
       </header>
+      <SignOutFailed />
       {account && !reachable.value && (
         <div class="banner"><Message tone="warn">The relay does not answer. What you see may be out of date; this page tries again by itself.</Message></div>
       )}

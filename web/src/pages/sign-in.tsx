@@ -1,7 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { me } from "../account";
+import { signedIn } from "../account";
 import { ApiError, api, type Me } from "../api";
+import { ConsentButton } from "../parts/consent-button";
 import { Icon } from "../parts/icons";
 import { Message } from "../parts/message";
 import { Words } from "../parts/words";
@@ -16,9 +17,9 @@ interface SignInProps {
 
 export function SignIn({ link, onLinkGone }: SignInProps) {
   useEffect(() => setTitle("Sign in"), []);
-  const signedIn = (account: Me) => {
+  const done = (account: Me) => {
     onLinkGone();
-    me.value = account;
+    signedIn(account);
     // A page that asked for a sign-in is shown then; the sign-in page itself leads to the hosts.
     if (route.peek().path === "sign-in") go("", { replace: true });
   };
@@ -27,7 +28,7 @@ export function SignIn({ link, onLinkGone }: SignInProps) {
       <div class="sign-in">
         <div class="panel card">
           <Icon name="mark" size={36} />
-          {link === undefined ? <ByKey onDone={signedIn} /> : <ByLink link={link} onDone={signedIn} onOther={onLinkGone} />}
+          {link === undefined ? <ByKey onDone={done} /> : <ByLink link={link} onDone={done} onOther={onLinkGone} />}
         </div>
         <p class="muted small">Sessions, logs and screens of hosts that dial out.</p>
       </div>
@@ -81,7 +82,6 @@ function ByLink({ link, onDone, onOther }: { link: string; onDone(account: Me): 
   const account = useSignal<Me | undefined>(undefined);
   const error = useSignal<ApiError | undefined>(undefined);
   const busy = useSignal(false);
-  const button = useRef<HTMLButtonElement>(null);
   const preview = async () => {
     error.value = undefined;
     try {
@@ -91,7 +91,6 @@ function ByLink({ link, onDone, onOther }: { link: string; onDone(account: Me): 
     }
   };
   useEffect(() => void preview(), [link]);
-  useEffect(() => button.current?.focus(), [account.value]);
   const redeem = async () => {
     busy.value = true;
     error.value = undefined;
@@ -111,9 +110,9 @@ function ByLink({ link, onDone, onOther }: { link: string; onDone(account: Me): 
       {account.value && !spent && (
         <>
           <p>This link signs you in as <strong><Words text={account.value.user} /></strong>. It works once.</p>
-          <button type="button" ref={button} class="button primary full" disabled={busy.value} onClick={() => void redeem()}>
+          <ConsentButton class="button primary full" busy={busy.value} onClick={() => void redeem()}>
             Sign in as <Words text={account.value.user} />
-          </button>
+          </ConsentButton>
         </>
       )}
       {error.value && !spent && account.value === undefined && (

@@ -28,13 +28,14 @@ export function ViewPage({ given, onRenew, onOpen, onEnd }: ViewPageProps) {
   const verdict = useMemo(() => judge(given.url, {
     origin: location.origin, allowed: new Set([...originsOf("stream-relays"), ...originsOf("stream-view-allow")]),
   }), [given]);
+  const relay = verdict.allowed ? new URL(verdict.url).host : "";
   const running = useMemo(() => signal<Running | undefined>(undefined), [given]);
   const begin = (view: ViewKind) => {
     if (!verdict.allowed || running.peek() !== undefined) return;
     running.value = new Running({ url: verdict.url, view, readOnly: given.readOnly, place: undefined });
   };
   useEffect(() => {
-    setTitle(visible(given.title));
+    setTitle(visible([relay, given.title].filter((words) => words !== "").join(": ")));
     if (given.view !== undefined) begin(given.view);
     if (!verdict.allowed) onEnd?.("address_refused", `This address is not opened. ${verdict.why} ${verdict.todo}`);
     return () => running.value?.dispose();
@@ -51,15 +52,17 @@ export function ViewPage({ given, onRenew, onOpen, onEnd }: ViewPageProps) {
       </main>
     );
   }
-  return <Shown running={running} given={given} begin={begin} onRenew={onRenew} onOpen={onOpen} onEnd={onEnd} />;
+  return <Shown running={running} given={given} relay={relay} begin={begin} onRenew={onRenew} onOpen={onOpen} onEnd={onEnd} />;
 }
 
 interface ShownProps extends Pick<ViewPageProps, "given" | "onRenew" | "onOpen" | "onEnd"> {
   running: Signal<Running | undefined>;
+  /** What it is connected to. The title is what the maker of the link wrote, and comes second. */
+  relay: string;
   begin(view: ViewKind): void;
 }
 
-function Shown({ running: shown, given, begin, onRenew, onOpen, onEnd }: ShownProps) {
+function Shown({ running: shown, given, relay, begin, onRenew, onOpen, onEnd }: ShownProps) {
   const running = shown.value;
   const connected = running?.connected.value === true;
   const ended = running?.ended.value;
@@ -70,8 +73,8 @@ function Shown({ running: shown, given, begin, onRenew, onOpen, onEnd }: ShownPr
   const name = given.title || (running ? VIEW_NAMES[running.connection.view] : "Session");
   return (
     <main class="session-page">
-      <h1 class="sr">{visible(name)}</h1>
-      <Frame running={running} name={name} place="" back={<span class="toolbar-mark"><Icon name="mark" size={20} /></span>}
+      <h1 class="sr">{visible(`${relay}: ${name}`)}</h1>
+      <Frame running={running} name={relay} place={name} back={<span class="toolbar-mark"><Icon name="mark" size={20} /></span>}
         more={[
           ...themeItems(),
           ...(running && !ended ? [{ label: "Session", heading: true }, { label: "Close the session", danger: true, run: () => running.close() }] : []),

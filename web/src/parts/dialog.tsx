@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
+import { ConsentButton } from "./consent-button";
 
 interface DialogProps {
   title: string;
@@ -34,6 +35,8 @@ interface ConfirmProps {
   yes: string;
   danger?: boolean;
   busy?: boolean;
+  /** It comes up by itself, while somebody may be typing. */
+  uncalled?: boolean;
   onYes(): void;
   onClose(): void;
   children: ComponentChildren;
@@ -41,14 +44,18 @@ interface ConfirmProps {
 }
 
 /** A question with one answer that does something. */
-export function Confirm({ title, yes, danger, busy, onYes, onClose, children, wide }: ConfirmProps) {
+export function Confirm({ title, yes, danger, busy, uncalled, onYes, onClose, children, wide }: ConfirmProps) {
   return (
     <Dialog title={title} onClose={onClose} wide={wide}>
       <div class="dialog-body">{children}</div>
       <div class="dialog-buttons">
         <button type="button" class="button" onClick={onClose} {...(danger ? { "data-first": true } : {})}>Cancel</button>
-        <button type="button" class={danger ? "button danger" : "button primary"} disabled={busy} onClick={onYes}
-          {...(danger ? {} : { "data-first": true })}>{yes}</button>
+        {uncalled
+          ? <ConsentButton class="button primary" busy={busy} onClick={onYes}>{yes}</ConsentButton>
+          : (
+            <button type="button" class={danger ? "button danger" : "button primary"} disabled={busy} onClick={onYes}
+              {...(danger ? {} : { "data-first": true })}>{yes}</button>
+          )}
       </div>
     </Dialog>
   );

@@ -1,5 +1,5 @@
 /** Which links open a session without a question. */
-import { permissionsOf } from "../settings";
+import { permissionsOf, type Place } from "../settings";
 import type { Wanted } from "./address";
 
 /** Key of the permission to open a target by a link without a question. */
@@ -11,11 +11,11 @@ export function mayKeep({ params }: Wanted): boolean {
 }
 
 /** Whether a link to this opens it without a question. */
-export function opensAtOnce(wanted: Wanted): boolean {
-  return mayKeep(wanted) && permissionsOf(wanted).get(OPEN_AT_ONCE) === "yes";
+export function opensAtOnce(wanted: Wanted, place: Place): boolean {
+  return mayKeep(wanted) && permissionsOf(place).get(OPEN_AT_ONCE) === "yes";
 }
 
 /** From now on links to this open it without a question, if that may be kept. */
-export function openAtOnce(wanted: Wanted): void {
-  if (mayKeep(wanted)) permissionsOf(wanted).set(OPEN_AT_ONCE, "yes");
+export function openAtOnce(wanted: Wanted, place: Place): void {
+  if (mayKeep(wanted)) permissionsOf(place).set(OPEN_AT_ONCE, "yes");
 }

@@ -31,7 +31,11 @@ export class Opening {
     this.params.value = wanted.params;
   }
 
-  get place(): Place { return { host: this.wanted.host, target: this.wanted.target }; }
+  /** None without an account, as after a sign-out in another tab. */
+  get place(): Place {
+    const account = me.peek();
+    return account ? { host: this.wanted.host, target: this.wanted.target, account } : undefined;
+  }
 
   /** Looks for the target, then opens it or asks what is missing. */
   async start(): Promise<void> {
@@ -47,13 +51,13 @@ export class Opening {
     }
     this.target.value = target;
     this.view.value ??= this.wanted.view ?? viewOf(target);
-    if (!this.#asked && !opensAtOnce(this.wanted)) this.#ask({ what: "link" });
+    if (!this.#asked && !opensAtOnce(this.wanted, this.place)) this.#ask({ what: "link" });
     else await this.proceed();
   }
 
   /** The person wants it. With `always`, links to this target open it without a question from now on. */
   async agree(always: boolean): Promise<void> {
-    if (always) openAtOnce(this.wanted);
+    if (always) openAtOnce(this.wanted, this.place);
     this.#asked = true;
     await this.proceed();
   }

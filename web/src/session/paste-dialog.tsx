@@ -19,7 +19,7 @@ export function ConfirmPaste({ text, onPaste, onClose }: ConfirmPasteProps) {
   const lines = unified.replace(/\n$/, "").split("\n").length;
   const what = lines === 1 ? "1 line" : `${lines} lines`;
   return (
-    <Confirm title={`Paste ${what}?`} yes={`Paste ${what}`} onYes={onPaste} onClose={onClose} wide>
+    <Confirm title={`Paste ${what}?`} yes={`Paste ${what}`} onYes={onPaste} onClose={onClose} wide uncalled>
       <p>A shell may run each line at once. This is the text:</p>
       {hides(unified) && (
         <Message tone="warn">It has characters that cannot be seen, or that change the order of others. They are written as <code>\u{"{…}"}</code> here.</Message>

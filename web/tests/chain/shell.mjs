@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { api, chain, command, endCard, prompt, rows, run, says, seenOn, tab, until } from "./chain.mjs";
+import { accessible, api, chain, command, endCard, prompt, rows, run, says, seenOn, tab, until } from "./chain.mjs";
 
 let page;
 
@@ -12,6 +12,9 @@ async function size() {
   const [, lines, columns] = /^(\d+) (\d+)$/m.exec(await says(page, /^\d+ \d+$/m));
   return { lines: +lines, columns: +columns };
 }
+
+/** A button can be pressed some time after it comes up. */
+const focused = (name) => page.waitForFunction((name) => document.activeElement.textContent.trim() === name, name);
 
 async function signOut() {
   await page.getByRole("button", { name: "Account and colours" }).click();
@@ -30,7 +33,9 @@ await run({
     // The page's script takes the answer that the page asked for before it.
     assert.deepEqual(seenOn(page).calls.filter((call) => call.endsWith("/me")), [`GET ${chain.origin}/api/v1/me`]);
     assert.ok(!page.url().includes("#"), page.url());
-    await button.click();
+    await focused("Sign in as alice");
+    await accessible(page, "a link's account");
+    await page.keyboard.press("Enter");
     await page.getByRole("heading", { name: "Hosts" }).waitFor();
     const cookies = await page.context().cookies();
     assert.deepEqual(cookies.map(({ httpOnly, sameSite }) => [httpOnly, sameSite]), [[true, "Strict"]]);
@@ -133,5 +138,14 @@ await run({
     await signOut();
     await page.goto(`${chain.origin}/open/h1/shell`);
     await page.getByLabel("API key").waitFor();
+  },
+
+  async "by keyboard alone: a link asks, and opens"() {
+    await page.keyboard.type(chain.key);
+    await page.keyboard.press("Enter");
+    await focused("Open");
+    await accessible(page, "a link's question");
+    await page.keyboard.press("Enter");
+    await prompt(page);
   },
 });

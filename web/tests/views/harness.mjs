@@ -1,7 +1,9 @@
 import { once } from "node:events";
+import { mkdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { dirname, join } from "node:path";
+import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { WebSocketServer } from "ws";
@@ -69,6 +71,33 @@ class HostSide {
     await new Promise((sent) => this.socket.send(bytes, { binary: true }, sent));
   }
 }
+
+/**
+ * What the tests of one view share. The result opens a page with the view and waits for its stream, which `onStream` gets;
+ * `isReady` says from when on the host may go on.
+ */
+export function opener(view, onStream, isReady = () => true) {
+  let chromium, server, host;
+  before(async () => {
+    mkdirSync(shots, { recursive: true });
+    server = await serve((side) => { host = side; onStream(side); });
+    chromium = await browser();
+  });
+  after(async () => {
+    await chromium?.close();
+    server?.stop();
+  });
+  return async (query = "", options = {}) => {
+    host = undefined;
+    const page = await chromium.newPage({ viewport: { width: 900, height: 500 }, colorScheme: "dark", ...options });
+    await page.goto(`${server.url}?view=${view}${query}`);
+    await until("the stream", () => host !== undefined && isReady(host));
+    return page;
+  };
+}
+
+/** Runs an action of the view by its id. */
+export const action = (page, id) => page.evaluate((id) => window.view.actions().flatMap((one) => [one, ...one.items ?? []]).find((one) => one.id === id).run(), id);
 
 export async function browser() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });

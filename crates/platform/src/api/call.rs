@@ -7,17 +7,22 @@ use axum::Extension;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hyper::header::{HeaderValue, SET_COOKIE};
 use hyper::{Method, StatusCode};
 
 use super::error::{ApiError, Code};
 use super::record::ApiRecord;
 use super::routes::{self, Access, Route};
 use crate::Platform;
-use crate::identity::{Identity, NoIdentity};
+use crate::identity::{self, Identity, NoIdentity};
 
 /// Where a request comes from, as the relay knows it.
-#[derive(Clone, Copy)]
-pub(super) struct Peer(pub IpAddr);
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub address: IpAddr,
+    /// Whether many may have this address: it may be that of a proxy outside `trusted_proxies`.
+    pub may_be_proxy: bool,
+}
 
 /// The record of a request, which is written after the response, also after an error.
 #[derive(Clone)]
@@ -47,7 +52,7 @@ impl Call {
 /// Wraps every route, and paths that are no route: without a key, both get the same answer.
 pub(super) async fn handle(
     State(platform): State<Arc<Platform>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -55,8 +60,12 @@ pub(super) async fn handle(
     let method = route.and_then(|route| route.method(request.method()));
     let action = method.map_or("other", |method| method.action);
     let is_polled = method.is_some_and(|method| method.is_polled);
+    // Whatever the answer is, a browser that wants to sign out is not to keep its cookie.
+    let removal = method.is_some_and(|method| method.removes_cookie);
+    let removal =
+        removal.then(|| identity::removal(&platform.current().origins, request.headers())).flatten();
     let note = Note(Arc::new(Mutex::new(ApiRecord { action, is_polled, ..ApiRecord::default() })));
-    let response = match authorize(&platform, route, &request, &note) {
+    let mut response = match authorize(&platform, route, &request, &note) {
         Ok(call) => {
             request.extensions_mut().insert(note.clone());
             call.map(|call| request.extensions_mut().insert(call));
@@ -68,8 +77,11 @@ pub(super) async fn handle(
         }
         Err(error) => error.into_response(),
     };
+    if let Some(removal) = removal.and_then(|removal| HeaderValue::from_str(&removal).ok()) {
+        response.headers_mut().insert(SET_COOKIE, removal);
+    }
     let code = response.extensions().get::<Code>().map_or("ok", |code| code.0);
-    note.add(|record| record.report(peer, response.status(), code, &platform.counts));
+    note.add(|record| record.report(peer.address, response.status(), code, &platform.counts));
     response
 }
 

@@ -221,9 +221,13 @@ impl From<TooMany> for ApiError {
 }
 
 impl From<TooManyWait> for ApiError {
-    fn from(TooManyWait(most): TooManyWait) -> ApiError {
+    fn from(why: TooManyWait) -> ApiError {
+        let (most, whom) = match why {
+            TooManyWait::OfUser(most) => (most, "user"),
+            TooManyWait::OfKey(most) => (most, "key"),
+        };
         let message =
-            format!("{most} requests of this key wait for changes, as many as may: close some pages");
+            format!("{most} requests of this {whom} wait for changes, as many as may: close some pages");
         ApiError::too_many(message, Duration::from_secs(5))
     }
 }

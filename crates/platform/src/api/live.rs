@@ -26,7 +26,7 @@ pub(super) async fn wait(
         return Err(ApiError::bad_request(format!("after: expected a number up to {MAX_WHOLE}")));
     }
     platform.watch.look().await;
-    let changed = platform.changes.wait(after, &call.identity.key).await?;
+    let changed = platform.changes.wait(after, &call.identity.key, &call.identity.user).await?;
     let names = changed.what.iter().map(|what| match what {
         What::Hosts => "hosts",
         What::Sessions => "sessions",

@@ -1,7 +1,6 @@
 //! The platform over HTTP, `/api/v1/`: JSON in, JSON out, and every error has a code and a message. This file has
 //! the router, `routes.rs` the routes, and each noun a file; `call.rs` has what happens before and after every route.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,7 +15,7 @@ use tower_service::Service;
 use http1::server::response::{self, Response};
 
 use super::Platform;
-use call::Peer;
+pub use call::Peer;
 use error::ApiError;
 use routes::{
     HOST, HOSTS, LINKS, LIVE, ME, NO_SESSION, PREVIEW, SESSION, SESSIONS, SIGN_IN, SIGN_OUT, TARGETS, VIEWER,
@@ -64,8 +63,8 @@ impl Api {
     }
 
     /// Answers one request of `peer`.
-    pub async fn respond(&self, mut request: Request<Incoming>, peer: IpAddr) -> Response {
-        request.extensions_mut().insert(Peer(peer));
+    pub async fn respond(&self, mut request: Request<Incoming>, peer: Peer) -> Response {
+        request.extensions_mut().insert(peer);
         let Ok(response) = self.0.clone().call(request).await;
         let (head, body) = response.into_parts();
         match body.collect().await {

@@ -23,6 +23,8 @@ pub(super) struct Method {
     pub access: Access,
     /// Whether pages ask for it again and again. Audit has it only if it fails.
     pub is_polled: bool,
+    /// Whether any answer removes the browser's cookie, also an error.
+    pub removes_cookie: bool,
 }
 
 /// Who may ask.
@@ -38,7 +40,7 @@ pub(super) enum Access {
 
 impl Method {
     const fn new(name: &'static str, action: &'static str, operation: &'static str) -> Method {
-        Method { name, action, operation, access: Access::Identity, is_polled: false }
+        Method { name, action, operation, access: Access::Identity, is_polled: false, removes_cookie: false }
     }
 
     const fn of(self, access: Access) -> Method {
@@ -47,6 +49,10 @@ impl Method {
 
     const fn polled(self) -> Method {
         Method { is_polled: true, ..self }
+    }
+
+    const fn removing_cookie(self) -> Method {
+        Method { removes_cookie: true, ..self }
     }
 }
 
@@ -60,8 +66,10 @@ pub(super) const PREVIEW: Route = Route {
 };
 pub(super) const ME: Route =
     Route { path: "/api/v1/me", methods: &[Method::new("GET", "me", "getMe").polled()] };
-pub(super) const SIGN_OUT: Route =
-    Route { path: "/api/v1/sign-out", methods: &[Method::new("POST", "sign_out", "signOut")] };
+pub(super) const SIGN_OUT: Route = Route {
+    path: "/api/v1/sign-out",
+    methods: &[Method::new("POST", "sign_out", "signOut").removing_cookie()],
+};
 pub(super) const LINKS: Route = Route {
     path: "/api/v1/sign-in-links",
     methods: &[Method::new("POST", "link", "createSignInLink").of(Access::Key)],

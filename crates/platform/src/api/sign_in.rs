@@ -2,7 +2,7 @@
 //! `POST /api/v1/sign-in-links`.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -11,6 +11,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use http1::server::response::{self, Response};
 use protocol::mode::Mode;
@@ -21,7 +22,8 @@ use super::body;
 use super::call::{Call, Note, Peer};
 use super::error::ApiError;
 use crate::Platform;
-use crate::identity::{Account, Identity, OwnOrigin, removal};
+use crate::identity::{Account, Identity, NoIdentity, OwnOrigin};
+use crate::policy;
 
 /// Either of the two.
 #[derive(Deserialize)]
@@ -37,11 +39,14 @@ pub(super) async fn sign_in(
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    attempt(&platform, peer, async {
+    attempt(&platform, peer, async |is_limited| {
         let own = own_page(&platform, request.headers())?;
         platform.sign_in.ready().map_err(ApiError::sign_in_off)?;
         let policy = &platform.current().settings.policy;
         let identity = match body::read(request).await? {
+            SignInRequest { api_key: Some(key), .. } if is_limited && !policy::is_generated(&key) => {
+                return Err(NoIdentity::UnknownKey.into());
+            }
             SignInRequest { api_key: Some(key), link: None } => platform.sign_in.by_key(policy, &key)?,
             SignInRequest { api_key: None, link: Some(link) } => {
                 let account = platform.sign_in.links.redeem(&link)?;
@@ -72,7 +77,7 @@ pub(super) async fn preview(
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    attempt(&platform, peer, async {
+    attempt(&platform, peer, async |_| {
         own_page(&platform, request.headers())?;
         let PreviewRequest { link } = body::read(request).await?;
         let (of_link, expires) = platform.sign_in.links.look(&link)?;
@@ -105,17 +110,13 @@ pub(super) async fn sign_out(
     Extension(call): Extension<Call>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let headers = request.headers().clone();
     let SignOutRequest { everywhere } = body::read(request).await?;
     platform.sign_in.ready().map_err(ApiError::sign_in_off)?;
     let stored = platform.sign_in.sign_out(&call.identity, everywhere).await;
     stored.map_err(|why| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why))?;
     let mut response = response::body(StatusCode::NO_CONTENT, "application/json", "");
     response.headers_mut().remove(CONTENT_TYPE);
-    match platform.current().origins.of(&headers) {
-        Ok(own) if call.identity.cookie.is_some() => with_cookie(response, &removal(own)),
-        _ => Ok(response),
-    }
+    Ok(response)
 }
 
 #[derive(Deserialize)]
@@ -150,21 +151,45 @@ pub(super) async fn create_link(
     Ok(response::json(StatusCode::CREATED, &body))
 }
 
-/// Counts an attempt to sign in. Only what was a guess counts in the end.
+/// Counts an attempt to sign in. Only what was a guess counts in the end. `work` learns whether there were too many
+/// guesses: what a person made up is refused then, or it could be guessed in the end. Generated keys and links have 256
+/// bits, so a right one is no guess, and somebody else's guesses at the same address do not keep its user out.
 async fn attempt(
     platform: &Platform,
-    Peer(peer): Peer,
-    work: impl Future<Output = Result<Response, ApiError>>,
+    peer: Peer,
+    work: impl AsyncFnOnce(bool) -> Result<Response, ApiError>,
 ) -> Result<Response, ApiError> {
-    platform.sign_in.attempts.count(peer).map_err(|wait| {
-        let seconds = wait.as_secs() + 1;
-        ApiError::too_many(format!("too many attempts to sign in: try again in {seconds} s"), wait)
-    })?;
-    let done = work.await;
-    if !done.as_ref().is_err_and(ApiError::is_guess) {
-        platform.sign_in.attempts.forgive(peer);
+    let attempts = &platform.sign_in.attempts;
+    let counted = attempts.count(peer.address);
+    let done = work(counted.is_err()).await;
+    let is_guess = done.as_ref().is_err_and(ApiError::is_guess);
+    match counted {
+        Err(wait) if is_guess => Err(too_many_guesses(platform, peer, wait)),
+        Ok(()) if !is_guess => {
+            attempts.forgive(peer.address);
+            done
+        }
+        _ => done,
     }
-    done
+}
+
+fn too_many_guesses(platform: &Platform, peer: Peer, wait: Duration) -> ApiError {
+    let seconds = wait.as_secs() + 1;
+    let mut message =
+        format!("too many failed attempts to sign in from this address: try again in {seconds} s");
+    if peer.may_be_proxy {
+        message.push_str(
+            ". If the relay is behind a proxy, all its users count as one until trusted_proxies lists it",
+        );
+        if platform.sign_in.attempts.is_first_of_proxy() {
+            warn!(
+                "platform: too many failed attempts to sign in from {}: if that is a proxy, list it in trusted_proxies, \
+                 or all its users count as one",
+                peer.address
+            );
+        }
+    }
+    ApiError::too_many(message, wait)
 }
 
 /// The origin of the page that asks, if it is one of ours.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,9 +20,13 @@ const EVERY: Duration = Duration::from_secs(12);
 /// Networks that are remembered. With more, those are forgotten that may try again soonest.
 const MOST: usize = 10_000;
 
-/// For each network, the moment at which all its attempts are there again.
 #[derive(Default)]
-pub(crate) struct Attempts(Mutex<HashMap<IpNet, Instant>>);
+pub(crate) struct Attempts {
+    /// For each network, the moment at which all its attempts are there again.
+    networks: Mutex<HashMap<IpNet, Instant>>,
+    /// Whether the log has it that a proxy may be among them.
+    said: AtomicBool,
+}
 
 impl Attempts {
     /// Counts an attempt of `peer`.
@@ -61,9 +66,14 @@ impl Attempts {
         }
     }
 
+    /// Whether nobody has asked this before: the log says once that many users may share an address.
+    pub(crate) fn is_first_of_proxy(&self) -> bool {
+        !self.said.swap(true, Ordering::Relaxed)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpNet, Instant>> {
         // Nothing panics while holding it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -67,7 +67,7 @@ impl Cookie {
 }
 
 /// The value of the `Set-Cookie` header that removes it.
-pub(crate) fn removal(own: &OwnOrigin) -> String {
+pub(super) fn removal(own: &OwnOrigin) -> String {
     set(own, "", 0)
 }
 

@@ -15,7 +15,7 @@ use signed_out::SignedOut;
 
 pub(crate) use account::Account;
 pub(crate) use attempts::Attempts;
-pub(crate) use cookie::{Cookie, removal};
+pub(crate) use cookie::Cookie;
 pub(crate) use links::{LinkError, Links, TooMany};
 pub(crate) use origin::{NotHere, OwnOrigin, OwnOrigins};
 
@@ -214,6 +214,13 @@ impl SignIn {
     fn on(&self) -> Result<Arc<On>, String> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The `Set-Cookie` header that removes the cookie of a request, if it brings one and a page of ours sends it: a page of
+/// another site signs nobody out.
+pub(crate) fn removal(origins: &OwnOrigins, headers: &HeaderMap) -> Option<String> {
+    let own = origins.of(headers).ok().filter(|own| own.check_page(headers).is_ok())?;
+    (bearer(headers).is_none() && cookie::is_there(headers)).then(|| cookie::removal(own))
 }
 
 /// The API key of a request, whether it is one or not. No browser sends it by itself.

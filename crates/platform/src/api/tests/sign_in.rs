@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use protocol::token::{Token, TokenHash};
+
 use super::{KEYS, SESSIONS, accepted, open_request};
 use crate::testing::{Answer, OWN_ORIGIN, RELAY, Served};
 
@@ -248,5 +250,48 @@ async fn guesses_are_limited_and_good_attempts_are_not() {
     assert!((1..=13).contains(&wait.parse::<u32>().unwrap()), "{wait}");
     let preview = served.browse("POST", "/api/v1/sign-in/preview", "", &with_link("x")).await;
     assert_eq!(preview.status, 429);
+    assert!(answer.body["message"].as_str().unwrap().contains("trusted_proxies"), "{}", answer.body);
     assert_eq!(served.ask("GET", "/api/v1/me", "secret", "").await.0, 200, "API keys go on");
+}
+
+#[tokio::test]
+async fn guesses_of_others_at_the_same_address_keep_nobody_out_who_has_a_generated_key_or_a_link() {
+    let generated = || format!("stream_{}", Token::generate().unwrap().reveal());
+    let good = generated();
+    let key = format!(
+        "[[platform.api_key]]\nname = 'new'\nsha256 = '{}'\n",
+        TokenHash::from_secret(good.as_bytes())
+    );
+    let served = Served::with(format!("STATE{KEYS}{key}"), |_, _| accepted()).await;
+    let secret = link(&served, "alice").await;
+    let sign_in = async |body: String| served.browse("POST", SIGN_IN, "", &body).await.status;
+    while sign_in(with_key(&generated())).await == 401 {}
+    assert_eq!(sign_in(with_key(&good)).await, 200);
+    assert_eq!(served.browse("POST", "/api/v1/sign-in/preview", "", &with_link(&secret)).await.status, 200);
+    assert_eq!(sign_in(with_link(&secret)).await, 200);
+    // Wrong ones, and what a person made up: the answer says nothing about it.
+    for body in [with_key(&generated()), with_link(&secret), with_key("guessed"), with_key("secret")] {
+        assert_eq!(sign_in(body).await, 429);
+    }
+}
+
+#[tokio::test]
+async fn no_answer_to_a_sign_out_leaves_the_cookie() {
+    let served = served().await;
+    let out = async |lines: &str, body: &str| {
+        let answer = served.browse("POST", "/api/v1/sign-out", lines, body).await;
+        (answer.status, answer.head.contains("set-cookie: __Host-stream=; Path=/; Max-Age=0"))
+    };
+    let cookie = signed_in(&served).await;
+    assert_eq!(out(&cookie, "[").await, (400, true));
+    assert_eq!(out("Cookie: __Host-stream=x.y\r\n", "{}").await, (401, true));
+    // A page of another site removes nothing, and a key has no cookie.
+    let foreign = format!("{cookie}Content-Type: application/json\r\nSec-Fetch-Site: cross-site\r\n");
+    let answer = served.send("POST", "/api/v1/sign-out", &foreign, "{}").await;
+    assert!(answer.status == 403 && !answer.head.contains("set-cookie"), "{}", answer.head);
+    assert_eq!(out(&format!("{cookie}Authorization: Bearer secret\r\n"), "{}").await, (204, false));
+    // It cannot be stored, as on a full disk.
+    std::fs::remove_dir_all(served.folder.path("state")).unwrap();
+    assert_eq!(out(&cookie, "{}").await, (500, true));
+    assert_eq!(out(&cookie, "{}").await, (401, true));
 }
