@@ -78,16 +78,16 @@ test: lint
 	$(CARGO) test --locked --doc
 
 # What `make test` leaves out, because emulated machines, browsers and generated requests at once are too much for the two
-# processors of CI: the page in Chromium through the whole chain, viewers in an X server, the API against its document.
+# processors of CI: the page in Chromium and Firefox through the whole chain, viewers in an X server, the API against its document.
 test-slow: web
-	tests/parts/install
+	tests/parts/install --slow
 	$(CARGO) build --locked --bins
 	$(CARGO) test --locked --package stream-tests --features slow --test page --test screens -- --test-threads 1
 	$(CARGO) test --locked --package stream-tests --features slow --test e2e -- api::
 
 # The long form of tests/page.rs: a log of 10,000 lines a second for 30 s, without a task over 200 ms in the page.
 page-soak: web
-	tests/parts/install
+	tests/parts/install --slow
 	$(CARGO) build --locked --bins
 	STREAM_PAGE_SOAK=1 $(CARGO) test --locked --package stream-tests --features slow --test page -- --nocapture
 
