@@ -78,9 +78,9 @@ test: lint
 	$(CARGO) test --locked --doc
 
 # What `make test` leaves out, because emulated machines, browsers and generated requests at once are too much for the two
-# processors of CI: the page in Chromium through the whole chain, viewers in an X server, the API against its document.
+# processors of CI: the page in Chromium and Firefox through the whole chain, viewers in an X server, the API against its document.
 test-slow: web
-	tests/parts/install
+	tests/parts/install --slow
 	$(CARGO) build --locked --bins
 	$(CARGO) test --locked --package stream-tests --features slow --test page --test screens -- --test-threads 1
 	$(CARGO) test --locked --package stream-tests --features slow --test e2e -- api::
@@ -88,7 +88,7 @@ test-slow: web
 # The long form of tests/page.rs, with the programs of a release: a log of 10,000 lines a second for 30 s, without a task over
 # 200 ms of processor time in the page. It also prints how soon the first view can be used.
 page-soak: web build
-	tests/parts/install
+	tests/parts/install --slow
 	$(CARGO) build --locked --bins
 	STREAM_PAGE_SOAK=1 STREAM_PAGE_PROGRAMS=$(abspath $(BUILT)) $(CARGO) test --locked --package stream-tests --features slow --test page -- --nocapture
 

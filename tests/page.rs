@@ -1,4 +1,4 @@
-//! The page in real Chromium through the whole chain: NATS, relay, host. The scripts are in web/tests/chain; they ask this
+//! The page in real Chromium and Firefox through the whole chain: NATS, relay, host. The scripts are in web/tests/chain; they ask this
 //! program, on their standard output, for what they cannot do to the chain themselves.
 //!
 //! STREAM_PAGE_SOAK=1 is the long form (`make page-soak`). STREAM_PAGE_PROGRAMS is the folder of other programs to run,
@@ -29,7 +29,7 @@ use crate::world::{Process, World, part, within};
 /// Whether the agents of these tests are split.
 const SPLIT: bool = false;
 
-/// Chromium, and a guest that is emulated, on a busy machine.
+/// A browser, and a guest that is emulated, on a busy machine.
 const SCRIPT: Duration = Duration::from_secs(360);
 
 /// A small computer can run one browser at a time.
@@ -223,6 +223,12 @@ async fn screens_are_those_of_the_guest_and_every_page_is_for_everyone() {
     let mut chain = Chain::start(&format!("{SHELL}{LOG}{SCREENS}")).await;
     chain.runs("screens.mjs").await;
     chain.runs("looks.mjs").await;
+}
+
+#[tokio::test]
+async fn firefox_shows_every_kind_of_target() {
+    let _turn = TURN.lock().await;
+    Chain::start(&format!("{SHELL}{LOG}{SCREENS}")).await.runs("firefox.mjs").await;
 }
 
 #[tokio::test]

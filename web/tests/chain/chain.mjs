@@ -47,13 +47,25 @@ export const LOOKS = {
 
 let browser;
 const all = [];
+const closing = [];
+
+/** What `run` looks at in the end: a page, and all that must not happen on it. `close` ends its browser. */
+export function watched(page, close) {
+  const seen = { page, problems: [], sockets: [], calls: [], sessions: [] };
+  all.push(seen);
+  if (close) closing.push(close);
+  return seen;
+}
 
 /** A tab of a browser of its own: no cookie, nothing kept. */
 export async function tab({ look = LOOKS.light, expected, signedIn = true, permissions = [] } = {}) {
-  browser ??= await chromium.launch({
-    executablePath: "/usr/bin/chromium", headless: true,
-    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"],
-  });
+  if (!browser) {
+    browser = await chromium.launch({
+      executablePath: "/usr/bin/chromium", headless: true,
+      args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"],
+    });
+    closing.push(() => browser.close());
+  }
   const context = await browser.newContext({ ...look, reducedMotion: "reduce", permissions });
   const page = await context.newPage();
   await watch(page, expected);
@@ -69,8 +81,7 @@ export async function tab({ look = LOOKS.light, expected, signedIn = true, permi
 /** From now on all that must not happen on a page is collected. `expected`: what the browser may say all the same. */
 async function watch(page, expected) {
   page.setDefaultTimeout(30_000);
-  const seen = { page, problems: [], sockets: [], calls: [], sessions: [] };
-  all.push(seen);
+  const seen = watched(page);
   page.on("pageerror", (error) => seen.problems.push(`error: ${error.message}`));
   page.on("dialog", (dialog) => {
     if (dialog.type() !== "beforeunload") seen.problems.push(`dialog: ${dialog.message()}`);
@@ -180,6 +191,6 @@ export async function run(parts) {
   const problems = all.flatMap(({ problems }) => problems);
   console.log(`${all.length} tabs, ${problems.length} violations of the policy, errors and dialogs`);
   for (const problem of problems) console.log(`PROBLEM ${problem}`);
-  await browser?.close();
+  for (const close of closing) await close();
   process.exit(failed || problems.length > 0 ? 1 : 0);
 }
