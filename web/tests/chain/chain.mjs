@@ -48,13 +48,13 @@ export const LOOKS = {
 let browser;
 const all = [];
 
-/** A tab of a browser of its own: no cookie, nothing kept. */
-export async function tab({ look = LOOKS.light, expected, signedIn = true, permissions = [] } = {}) {
+/** A tab of a browser of its own: no cookie, nothing kept. `beside`: a tab whose browser it shares. */
+export async function tab({ look = LOOKS.light, expected, beside, signedIn = beside === undefined, permissions = [] } = {}) {
   browser ??= await chromium.launch({
     executablePath: "/usr/bin/chromium", headless: true,
     args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"],
   });
-  const context = await browser.newContext({ ...look, reducedMotion: "reduce", permissions });
+  const context = beside?.context() ?? await browser.newContext({ ...look, reducedMotion: "reduce", permissions });
   const page = await context.newPage();
   await watch(page, expected);
   if (signedIn) {
