@@ -11,6 +11,9 @@
 #[path = "world/mod.rs"]
 mod world;
 
+#[path = "page/targets.rs"]
+mod targets;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,6 +27,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::targets::{ENDS, EVIL, JOURNAL, LOG, SCREENS, SHELL, VIEWER, WAY, WAY_LIMITS};
 use crate::world::{Process, World, part, within};
 
 /// Whether the agents of these tests are split.
@@ -35,27 +39,6 @@ const SCRIPT: Duration = Duration::from_secs(360);
 /// A small computer can run one browser at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// An exec target for a person: a shell without the settings of who runs the tests.
-const SHELL: &str = "[target.shell]\nkind = 'exec'\nargv = ['/bin/bash', '--norc', '--noprofile']\npty = true\n\
-    title = 'A shell'\nenv = { PS1 = '$ ', HOME = 'DIR', HISTFILE = '', TERM = 'xterm-256color' }\nmodes = ['rw', 'ro']\n";
-
-const LOG: &str = "[target.log]\nkind = 'file'\npath = 'DIR/app.log'\nlines = 0\ntitle = 'A live log'\n";
-
-const SCREENS: &str = "[target.vnc]\nkind = 'unix'\npath = 'DIR/guest/vnc'\nview = 'vnc'\ntitle = 'Screen of the guest'\n\
-    [target.spice]\nkind = 'unix'\npath = 'DIR/guest/spice'\nmax_streams = 8\nview = 'spice'\ntitle = 'Screen and sound'\n";
-
-/// Targets that end in every way that a target can.
-const ENDS: &str = "[target.done]\nkind = 'exec'\nargv = ['/bin/sh', '-c', 'exit 3']\npty = true\n\
-    [target.gone]\nkind = 'unix'\npath = 'DIR/nothing-there'\nview = 'terminal'\n\
-    [target.killed]\nkind = 'exec'\nargv = ['/bin/sh', '-c', 'kill -TERM $$']\npty = true\n\
-    [target.removed]\nkind = 'exec'\nargv = ['/bin/cat']\npty = true\n\
-    [target.slow]\nkind = 'tcp'\naddress = 'ADDRESS:8099'\nview = 'terminal'\nopen_timeout = '1s'\n";
-
-const EVIL: &str = "[target.evil]\nkind = 'file'\npath = 'DIR/evil.log'\nlines = 10\nraw = true\n\
-    title = '<img src=x onerror=alert(1)>'\n\
-    [target.evil-shell]\nkind = 'exec'\nargv = ['/bin/cat', 'DIR/evil.txt', '-']\npty = true\n\
-    title = '\"><script>alert(2)</script>'\n";
-
 /// The chain, and what the scripts may ask for.
 struct Chain {
     world: World,
@@ -65,13 +48,19 @@ struct Chain {
 
 impl Chain {
     async fn start(targets: &str) -> Chain {
+        Chain::with(targets, "").await
+    }
+
+    /// `relay`: more of the relay's settings.
+    async fn with(targets: &str, relay: &str) -> Chain {
         let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("web/dist");
         assert!(dist.join("manifest.json").exists(), "{} is not there: run `make web` first", dist.display());
         let mut world = World::new();
         let panel = format!("http://{}:8085", world.ip);
         world.relay_config = format!(
-            "limits.drain_timeout = '1s'\nweb.dir = '{}'\nweb.embed_origins = ['{panel}']\n[auth]\nissuers_dir = 'DIR/relay/issuers.d'\nleeway = '0s'\n",
-            dist.display()
+            "limits.drain_timeout = '1s'\nweb.dir = '{}'\nweb.embed_origins = ['{panel}']\n{}\n[auth]\nissuers_dir = 'DIR/relay/issuers.d'\nleeway = '0s'\n",
+            dist.display(),
+            relay.replace("ADDRESS", &world.ip)
         );
         world.agent_config = "[limits]\ndrain_timeout = '1s'\n".into();
         world.platform_config = "state_dir = 'DIR/state'\n".into();
@@ -140,6 +129,15 @@ impl Chain {
             "url" => json!(self.world.url(text("target")).await),
             "full-port" => {
                 self.full = full_port(&self.world.ip, 8099);
+                Value::Null
+            }
+            "metric" => json!(self.world.metric(text("name")).await),
+            "freeze-agent" => {
+                self.world.agent().signal(Signal::SIGSTOP);
+                Value::Null
+            }
+            "thaw-agent" => {
+                self.world.agent().signal(Signal::SIGCONT);
                 Value::Null
             }
             "kill-relay" => {
@@ -235,6 +233,24 @@ async fn firefox_shows_every_kind_of_target() {
 async fn every_end_has_its_sentence() {
     let _turn = TURN.lock().await;
     Chain::start(&format!("{SHELL}{ENDS}")).await.runs("ends.mjs").await;
+}
+
+#[tokio::test]
+async fn ends_that_a_bad_way_causes_have_their_sentences() {
+    let _turn = TURN.lock().await;
+    Chain::with(WAY, WAY_LIMITS).await.runs("way.mjs").await;
+}
+
+#[tokio::test]
+async fn a_journal_is_shown_in_colours_searched_and_filtered_on_the_host() {
+    let _turn = TURN.lock().await;
+    Chain::start(JOURNAL).await.runs("journal.mjs").await;
+}
+
+#[tokio::test]
+async fn the_file_for_a_desktop_viewer_is_downloaded_and_opens_its_session_once() {
+    let _turn = TURN.lock().await;
+    Chain::start(VIEWER).await.runs("viewer.mjs").await;
 }
 
 #[tokio::test]

@@ -52,8 +52,8 @@ export function EndCard({ ending, alone, children, todo }: EndCardProps) {
 }
 
 function speaker(code: number | string): string {
-  if (code === "view_failed") return "The browser said";
-  return typeof code === "number" ? "The other side said" : "The relay said";
+  if (code === "view_failed" || code === "wrong_view") return "The browser said";
+  return typeof code === "number" || code === "wrong_password" ? "The other side said" : "The relay said";
 }
 
 function programWhy(exit: number): string {

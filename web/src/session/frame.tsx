@@ -116,7 +116,10 @@ export function Frame({ running, name, place, back, more, over }: FrameProps) {
         <Toolbar back={back} actions={actions} onLeave={leave}
           more={[...more, ...(view ? keyItems(leave) : [])]}
           title={<><Words text={name} />{place !== "" && <span class="muted"> <Words text={place} /></span>}{title && <span class="muted own-title"> <Words text={title} /></span>}</>}
-          badge={running?.connection.readOnly && running.connection.view !== "log" && <span class="badge">Read-only</span>}
+          badge={<>
+            {running?.connection.readOnly && running.connection.view !== "log" && <span class="badge">Read-only</span>}
+            <span role="status">{live && running.status.value !== "" && <span class="badge">{running.status.value}</span>}</span>
+          </>}
           quality={running && <Quality running={running} />} />
       </div>
       {live && running.connection.endsAt !== undefined && <Countdown endsAt={running.connection.endsAt} />}

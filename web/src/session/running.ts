@@ -1,7 +1,7 @@
 import { batch, signal } from "@preact/signals";
 import { StreamSocket } from "stream-socket";
 import { permissionsOf, settingsOf, type Place, type Settings } from "../settings";
-import type { Action, View, ViewEvent, ViewKind } from "../views/view";
+import type { Action, EndCode, View, ViewEvent, ViewKind } from "../views/view";
 import { mayTakeFocus } from "./focus";
 import { loadView } from "./views";
 
@@ -15,8 +15,8 @@ export interface Connection {
   endsAt?: number;
 }
 
-/** How it ended: by a close code, because this page failed, or because the person closed it. */
-export interface Ended { code: number | "view_failed" | "closed"; reason: string }
+/** How it ended: by a close code, because the view gave up, or because the person closed it. */
+export interface Ended { code: EndCode | "closed"; reason: string }
 
 /** Figures of the connection, of all its sockets together. */
 export interface Figures { bytesIn: number; bytesOut: number; roundTrip?: number; stalled?: number }
@@ -37,6 +37,8 @@ export class Running {
   readonly title = signal<string | undefined>(undefined);
   readonly actions = signal<Action[]>([]);
   readonly notice = signal<string | undefined>(undefined);
+  /** What the view says of its state for as long as it lasts; "" is nothing. */
+  readonly status = signal("");
   readonly exit = signal<number | undefined>(undefined);
   readonly ended = signal<Ended | undefined>(undefined);
   readonly password = signal<PasswordQuestion | undefined>(undefined);
@@ -118,6 +120,7 @@ export class Running {
       case "title": this.title.value = event.text; break;
       case "exit": this.exit.value = event.code; break;
       case "notice": this.say(event.text); break;
+      case "status": this.status.value = event.text; break;
       case "clipboard":
         this.clipboard.value = event.text;
         this.onClipboard?.(event.text);

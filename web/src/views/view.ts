@@ -8,14 +8,17 @@ export interface ViewContext {
   readonly settings: { get(key: string): string | undefined; set(key: string, value: string): void };
   report(event: ViewEvent): void;
 }
+/** The close code of a socket, or why the view gave up. */
+export type EndCode = number | "wrong_view" | "wrong_password" | "view_failed";
 export type ViewEvent =
   | { type: "connected" }
   | { type: "title"; text: string }
   | { type: "exit"; code: number }
   | { type: "notice"; text: string }                    // shown for a few seconds, as text
+  | { type: "status"; text: string }                    // shown in the toolbar until it is empty
   | { type: "clipboard"; text: string }                 // the other side's clipboard; the frame decides what to do with it
   | { type: "password"; user: boolean; answer(password: string, user?: string): void }
-  | { type: "ended"; code: number; reason: string }     // the main socket closed
+  | { type: "ended"; code: EndCode; reason: string }    // the main socket closed, or the view gave up
   | { type: "actions" };                                // actions() changed
 export interface Action {
   id: string; label: string; icon: string; hint?: string;

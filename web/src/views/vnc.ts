@@ -4,7 +4,7 @@ import { ScreenFrame } from "./screen/frame.js";
 import { Keyboard } from "./screen/keyboard.js";
 import { plainName } from "./screen/text.js";
 import { TouchKeyboard } from "./screen/touch.js";
-import type { Action, View, ViewContext, ViewFactory } from "./view.js";
+import type { Action, EndCode, View, ViewContext, ViewFactory } from "./view.js";
 
 type Modifiers = Parameters<NonNullable<View["key"]>>[1];
 
@@ -19,6 +19,7 @@ class VncView implements View {
   #canvas: HTMLCanvasElement | null = null;
   #socket: StreamSocket | undefined;
   #failure = "";
+  #ended = false;
   #disposed = false;
 
   constructor(context: ViewContext) {
@@ -62,13 +63,12 @@ class VncView implements View {
     rfb.addEventListener("securityfailure", ({ detail }) => {
       this.#failure = plainName(detail.reason ?? "") || "The screen refused the password.";
     });
-    rfb.addEventListener("disconnect", () => this.#keepPicture());
-    socket.addEventListener("close", ({ code, reason }) => {
-      if (this.#disposed) return;
-      this.#keyboard.stop();
-      if (this.#failure !== "") this.#context.report({ type: "notice", text: this.#failure });
-      this.#context.report({ type: "ended", code, reason: reason || this.#failure });
+    rfb.addEventListener("disconnect", () => {
+      this.#keepPicture();
+      // noVNC gave up, and does not say why.
+      if (socket.readyState !== WebSocket.CLOSED) this.#end(this.#failure !== "" ? "wrong_password" : this.#canvas === null ? "wrong_view" : "view_failed", this.#failure);
     });
+    socket.addEventListener("close", ({ code, reason }) => this.#end(code, reason));
   }
 
   focus(): void {
@@ -106,6 +106,13 @@ class VncView implements View {
     // A guest that does not follow, or not exactly, is scaled.
     this.#rfb.scaleViewport = scale !== "actual";
     this.#rfb.resizeSession = scale === "guest" && !this.#context.readOnly;
+  }
+
+  #end(code: EndCode, reason: string): void {
+    if (this.#disposed || this.#ended) return;
+    this.#ended = true;
+    this.#keyboard.stop();
+    this.#context.report({ type: "ended", code, reason });
   }
 
   #ask(user: boolean): void {

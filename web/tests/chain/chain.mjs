@@ -57,8 +57,8 @@ export function watched(page, close) {
   return seen;
 }
 
-/** A tab of a browser of its own: no cookie, nothing kept. */
-export async function tab({ look = LOOKS.light, expected, signedIn = true, permissions = [] } = {}) {
+/** A tab of a browser of its own: no cookie, nothing kept. `beside`: a tab whose browser it shares. */
+export async function tab({ look = LOOKS.light, expected, beside, signedIn = beside === undefined, permissions = [] } = {}) {
   if (!browser) {
     browser = await chromium.launch({
       executablePath: "/usr/bin/chromium", headless: true,
@@ -66,7 +66,7 @@ export async function tab({ look = LOOKS.light, expected, signedIn = true, permi
     });
     closing.push(() => browser.close());
   }
-  const context = await browser.newContext({ ...look, reducedMotion: "reduce", permissions });
+  const context = beside?.context() ?? await browser.newContext({ ...look, reducedMotion: "reduce", permissions });
   const page = await context.newPage();
   await watch(page, expected);
   if (signedIn) {

@@ -1,23 +1,8 @@
 // Every end that the chain can be brought to has its sentence from ends.ts, and a new session works.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { WebSocket } from "ws";
 import { api, ask, chain, command, endCard, open, prompt, run, seenOn, sockets, tab, until } from "./chain.mjs";
-
-/** The sentences, as ends.ts has them: code to what happened. */
-const source = readFileSync(new URL("../../src/ends.ts", import.meta.url), "utf8");
-const SENTENCES = new Map([...source.matchAll(/^ {2}(\w+): end\("\w+", \w+, "([^"]+)",\s*"([^"]+)"/gm)].map(([, code, what, why]) => [code, { what, why }]));
-const seen = new Set();
-
-async function ended(page, code) {
-  const said = await endCard(page);
-  const { what, why } = SENTENCES.get(String(code));
-  assert.ok(said.includes(what), `${code}: no "${what}" in: ${said}`);
-  assert.ok(said.includes(why), `${code}: no "${why}" in: ${said}`);
-  assert.ok(said.includes(`code ${code}`), said);
-  seen.add(code);
-  console.log(said);
-}
+import { SENTENCES, ended, given, seen } from "./sentences.mjs";
 
 async function again(page) {
   const sessions = seenOn(page).sessions.length;
@@ -28,7 +13,6 @@ async function again(page) {
   assert.equal(seenOn(page).sessions.length, sessions + 1);
 }
 
-const given = (address, view = "terminal") => `${chain.origin}/view#url=${encodeURIComponent(address)}&view=${view}`;
 const online = () => until("the host is online", async () => (await ask("api", { method: "GET", path: "/api/v1/hosts/h1" })).body.online);
 
 let page;
@@ -44,10 +28,18 @@ await run({
     assert.match(await endCard(page), /The program ended with status 143\. A signal \(number 15\) ended it\./);
   },
 
+  async "a target that is opened as a screen, and is none"() {
+    for (const view of ["vnc", "spice"]) {
+      await open(page, "talks", `?view=${view}`);
+      await ended(page, "wrong_view");
+    }
+  },
+
   async "a session that an administrator ends (4410)"() {
     await open(page, "shell");
     await prompt(page);
-    await api("DELETE", `sessions/${seenOn(page).sessions.at(-1).session}`);
+    const { sessions } = await api("GET", "sessions?state=open");
+    await api("DELETE", `sessions/${sessions.find(({ target, state }) => target === "shell" && state === "open").session}`);
     await ended(page, 4410);
     await again(page);
   },

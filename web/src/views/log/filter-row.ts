@@ -1,5 +1,8 @@
 import { Row, press } from "../row";
 
+/** The longest pattern, in bytes as they are sent: a relay ends the session after a control message of more than 4096. */
+const LONGEST = 4000;
+
 /** A filter that the host applies. */
 export interface Filter { pattern: string; invert: boolean }
 
@@ -55,6 +58,12 @@ export class FilterRow {
 
   #set(): void {
     const pattern = this.#input.value;
+    const bytes = new TextEncoder().encode(JSON.stringify(pattern)).length;
+    if (bytes > LONGEST) {
+      this.#input.setAttribute("aria-invalid", "true");
+      this.#say(`A filter has at most ${LONGEST} bytes; this one has ${bytes}.`, true);
+      return;
+    }
     if (pattern === "") {
       this.#inverted = false;
       press(this.#invert, false);

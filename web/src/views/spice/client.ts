@@ -6,6 +6,7 @@ import { SpicePlaybackConn } from "@spice-project/spice-html5/src/playback.js";
 import { SpiceMsgCursorInit, SpiceMsgCursorSet } from "@spice-project/spice-html5/src/spicemsg.js";
 import type { Message, SpiceConn } from "@spice-project/spice-html5/src/spiceconn.js";
 import type { StreamSocket } from "stream-socket";
+import type { EndCode } from "../view.js";
 import * as Agent from "./agent.js";
 import { cursorStyle } from "./cursor.js";
 import { Inputs } from "./inputs.js";
@@ -31,7 +32,7 @@ export interface SpiceEvents {
   /** The agent in the guest came or went; sound or the mouse's mode changed. */
   changed(): void;
   cursor(style: string): void;
-  closed(code: number, reason: string): void;
+  closed(code: EndCode, reason: string): void;
   notice(text: string): void;
 }
 
@@ -137,7 +138,8 @@ export class SpiceClient {
         channel.onerror = () => {};
         this.#sockets.ready(channel.ws!);
       }
-      if (display?.ws) this.#sockets.main = display.ws;
+      // A screen that takes no keys looks like one that hangs.
+      for (const channel of [display, inputs]) if (channel?.ws !== undefined) this.#sockets.main = channel.ws;
       if (inputs !== undefined) this.#listen(inputs, (message) => this.inputs.heard(message));
       if (cursor instanceof SpiceCursorConn) this.#listen(cursor, (message) => this.#cursor(message), false);
       if (display !== undefined) display.hook_events = () => this.#shown();
@@ -234,11 +236,11 @@ export class SpiceClient {
       close(main);
       this.#events.denied();
     } else {
-      this.#end(1002, `The screen does not speak SPICE as expected. ${text}`.trim());
+      this.#end(this.#isConnected ? "view_failed" : "wrong_view", text);
     }
   }
 
-  #end(code: number, reason: string): void {
+  #end(code: EndCode, reason: string): void {
     if (this.#over) return;
     this.stop();
     this.#events.closed(code, reason);

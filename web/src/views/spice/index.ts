@@ -3,7 +3,7 @@ import { ScreenFrame } from "../screen/frame.js";
 import { Keyboard } from "../screen/keyboard.js";
 import { plainName } from "../screen/text.js";
 import { TouchKeyboard } from "../screen/touch.js";
-import type { Action, View, ViewContext, ViewFactory } from "../view.js";
+import type { Action, EndCode, View, ViewContext, ViewFactory } from "../view.js";
 import { SpiceClient } from "./client.js";
 import { PointerAndKeys } from "./pointer-and-keys.js";
 
@@ -57,7 +57,8 @@ class SpiceView implements View {
     this.#keyboard = new Keyboard(context, send, () => false);
     const type = (text: string): void => void this.type(text);
     this.#touch = new TouchKeyboard(this.#frame.element, type);
-    if (!context.readOnly) this.#input = new PointerAndKeys(picture, this.#client.inputs, type);
+    const held = (isHeld: boolean): void => context.report({ type: "status", text: isHeld ? "Esc frees the mouse" : "" });
+    if (!context.readOnly) this.#input = new PointerAndKeys(picture, this.#client.inputs, type, held);
   }
 
   get element(): HTMLElement { return this.#frame.element; }
@@ -111,10 +112,10 @@ class SpiceView implements View {
     clearTimeout(this.#timer);
     this.#resized.disconnect();
     this.#keyboard.stop();
-    if (document.pointerLockElement === this.#picture) document.exitPointerLock();
+    this.#input?.dispose();
   }
 
-  #closed(code: number, reason: string): void {
+  #closed(code: EndCode, reason: string): void {
     if (this.#disposed) return;
     this.#stop();
     this.#picture.classList.add("screen-ended");

@@ -1,4 +1,5 @@
 import type { Inputs } from "./inputs.js";
+import { PointerLock } from "./pointer-lock.js";
 
 /** So many pixels of scrolling are a step of the wheel. */
 const WHEEL_STEP = 50;
@@ -12,14 +13,16 @@ export class PointerAndKeys {
   readonly #inputs: Inputs;
   readonly #type: (text: string) => void;
   readonly #pressed = new Set<string>();
+  readonly #lock: PointerLock;
   #canvas: HTMLCanvasElement | undefined;
   #held = 0;
   #wheel = 0;
   #lights: number | undefined;
 
-  /** `type`: types what a keyboard without places of keys writes. */
-  constructor(element: HTMLElement, inputs: Inputs, type: (text: string) => void) {
+  /** `type`: types what a keyboard without places of keys writes. `held`: the screen has got the mouse, or has lost it. */
+  constructor(element: HTMLElement, inputs: Inputs, type: (text: string) => void, held: (isHeld: boolean) => void) {
     this.#element = element;
+    this.#lock = new PointerLock(element, held);
     this.#inputs = inputs;
     this.#type = type;
     const on = <K extends keyof HTMLElementEventMap>(name: K, listener: (event: HTMLElementEventMap[K]) => void): void =>
@@ -41,11 +44,16 @@ export class PointerAndKeys {
     this.#canvas = canvas;
   }
 
-  /** Releases what is pressed: the release of a key is not seen elsewhere. */
+  /** Releases the mouse and what is pressed: the release of a key is not seen elsewhere. */
   release(): void {
+    this.#lock.release();
     for (const code of this.#pressed) this.#inputs.key(code, false);
     this.#pressed.clear();
     this.#buttons(0);
+  }
+
+  dispose(): void {
+    this.#lock.dispose();
   }
 
   #key(event: KeyboardEvent, down: boolean): void {
@@ -85,10 +93,9 @@ export class PointerAndKeys {
     if (this.#canvas === undefined) return;
     if (this.#inputs.takesPositions) {
       this.#element.setPointerCapture(event.pointerId);
-    } else if (event.pointerType === "mouse" && document.pointerLockElement !== this.#element) {
-      // Without it the mouse would leave the screen before it has crossed the guest's. A browser may refuse.
-      const locked = this.#element.requestPointerLock() as Promise<void> | undefined;
-      locked?.catch(() => {});
+    } else if (event.pointerType === "mouse") {
+      // Without it the mouse would leave the screen before it has crossed the guest's.
+      this.#lock.hold();
     }
     this.#pointer(event);
   }
