@@ -6,7 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { Agent, MONITORS_CONFIG } from "./screens/agent.mjs";
+import { ANNOUNCE, Agent, MONITORS_CONFIG } from "./screens/agent.mjs";
 import { serve } from "./screens/bridge.mjs";
 import { buildPage, differing, launch, Screen } from "./screens/browser.mjs";
 import { Guest, pause, until } from "./screens/guest.mjs";
@@ -183,7 +183,7 @@ for (const view of ["vnc", "spice"]) {
     const agent = await Agent.connect(path.join(guest.dir, `${view}-agent`));
     const screen = await Screen.open(browser, bridge, view);
     await isExact(screen);
-    if (view === "spice") await agent.received("the page's agent says what it can", ({ type }) => type === 6);
+    await agent.received("the other side says what it can", ({ type }) => type === ANNOUNCE);
     // Also one that does not fit into one piece of the agent's protocol.
     for (const text of ["from the guest: \u00e4\u20ac\ud83d\ude42", `long ${"0123456789".repeat(900)} end`]) {
       agent.copy(text);
