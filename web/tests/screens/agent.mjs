@@ -5,7 +5,7 @@ import { until } from "./guest.mjs";
 const CLIENT_PORT = 1;
 export const MONITORS_CONFIG = 2;
 const CLIPBOARD = 4;
-const ANNOUNCE = 6;
+export const ANNOUNCE = 6;
 const GRAB = 7;
 const REQUEST = 8;
 const TEXT = 1;
