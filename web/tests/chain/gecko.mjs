@@ -66,7 +66,12 @@ class Tab {
     }, selector, words));
   }
 
-  async click(selector, words) { await (await this.find(selector, words)).click(); }
+  /** Some buttons can be pressed only after a moment, and WebDriver clicks on the others without an error. */
+  async click(selector, words) {
+    const found = await this.find(selector, words);
+    await until(`${selector} ${words ?? ""} can be pressed`, () => found.isEnabled());
+    await found.click();
+  }
 
   async doubleClick(selector, words) { await this.#driver.actions().doubleClick(await this.find(selector, words)).perform(); }
 
@@ -99,6 +104,8 @@ export async function firefoxTab(expected) {
   const options = new firefox.Options().setBinary("/usr/bin/firefox-esr").addArguments("-headless").windowSize({ width: 1280, height: 900 });
   options.enableBidi();
   options.setPreference("browser.download.folderList", 2).setPreference("browser.download.dir", downloads);
+  // Firefox's list of downloads opens otherwise, and has the focus from then on.
+  options.setPreference("browser.download.alwaysOpenPanel", false);
   options.setPreference("ui.prefersReducedMotion", 1);
   const geckodriver = path.join(execFileSync(path.join(root, "packaging/crate"), ["geckodriver"], { encoding: "utf8" }).trim(), "geckodriver");
   const driver = await new Builder().forBrowser("firefox").setFirefoxOptions(options)
