@@ -53,6 +53,22 @@ export async function signOut(everywhere: boolean): Promise<void> {
   tabs.postMessage("");
 }
 
+/** Whose account this browser acts for; empty if nobody is signed in. */
+export function asker(): string {
+  const account = me.peek();
+  return account ? JSON.stringify([account.key, account.user]) : "";
+}
+
+/** Calls this when somebody else, or nobody, is signed in: the next user must not see what was loaded for the last one. */
+export function onOtherUser(forget: () => void): void {
+  let before = asker();
+  me.subscribe(() => {
+    if (asker() === before) return;
+    before = asker();
+    forget();
+  });
+}
+
 /** The other tabs have the same cookie. */
 const tabs = new BroadcastChannel("stream-account");
 tabs.onmessage = () => void loadMe();

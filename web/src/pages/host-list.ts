@@ -1,6 +1,6 @@
 /** The hosts and targets that the page has loaded. */
 import { batch, computed, signal } from "@preact/signals";
-import { asApiError } from "../account";
+import { asApiError, asker, onOtherUser } from "../account";
 import { ApiError, api, type Host, type Target } from "../api";
 
 export type Targets = { state: "loading" } | { state: "loaded"; targets: Target[] } | { state: "failed"; error: ApiError };
@@ -16,6 +16,11 @@ export const search = signal("");
 /** Hosts that the relay found for the search beyond those loaded. */
 const found = signal<Host[]>([]);
 
+onOtherUser(() => batch(() => {
+  [hosts.value, next.value, listError.value, search.value] = [undefined, undefined, undefined, ""];
+  [found.value, targetsOf.value, expanded.value] = [[], new Map(), new Set()];
+}));
+
 /** The address of the target that was opened last, so that the list has the focus there when the person comes back. */
 export const lastOpened = { path: "" };
 
@@ -27,6 +32,7 @@ const MOST_RELOADED = 1000;
 /** Loads the list, as long as it was before. Hosts that went stay expanded for when they return. */
 export async function reload(): Promise<void> {
   const wanted = Math.min(Math.max(hosts.peek()?.length ?? 0, 1), MOST_RELOADED);
+  const user = asker();
   try {
     const all: Host[] = [];
     let after: string | undefined;
@@ -35,6 +41,7 @@ export async function reload(): Promise<void> {
       all.push(...page.hosts);
       after = page.next;
     } while (after !== undefined && all.length < wanted);
+    if (user !== asker()) return;
     const first = hosts.peek() === undefined;
     const cameBack = all.filter(({ host, online }) => online && hosts.peek()?.some((old) => old.host === host && !old.online));
     batch(() => { hosts.value = all; next.value = after; listError.value = undefined; });
@@ -70,7 +77,8 @@ export function collapse(host: string): void {
 }
 
 export async function loadTargets(host: string): Promise<void> {
-  const put = (targets: Targets) => { targetsOf.value = new Map([...targetsOf.peek(), [host, targets]]); };
+  const user = asker();
+  const put = (targets: Targets) => { if (user === asker()) targetsOf.value = new Map([...targetsOf.peek(), [host, targets]]); };
   if (targetsOf.peek().get(host)?.state !== "loaded") put({ state: "loading" });
   try {
     put({ state: "loaded", targets: (await api.targets(host)).targets });

@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { asApiError } from "../account";
+import { asApiError, asker, onOtherUser } from "../account";
 import { ApiError, type Session } from "../api";
 import { sessionsChanged } from "../live";
 import { Confirm } from "../parts/dialog";
@@ -25,13 +25,17 @@ const search = signal("");
 const loadingMore = signal(false);
 const ending = signal<{ session: Session; busy: boolean } | undefined>(undefined);
 
+onOtherUser(() => {
+  [list.value, next.value, error.value, ending.value, search.value] = [undefined, undefined, undefined, undefined, ""];
+});
+
 /** Bytes are counted all the time, so they are asked for this often, in milliseconds. */
 const COUNTS_EVERY = 10_000;
 const MOST_RELOADED = 500;
 
 async function reload(): Promise<void> {
   const wanted = Math.min(Math.max(list.peek()?.length ?? 0, 1), MOST_RELOADED);
-  const asked = state.peek();
+  const [asked, user] = [state.peek(), asker()];
   try {
     const all: Session[] = [];
     let after: string | undefined;
@@ -40,7 +44,7 @@ async function reload(): Promise<void> {
       all.push(...page.sessions);
       after = page.next;
     } while (after !== undefined && all.length < wanted);
-    if (asked !== state.peek()) return;
+    if (asked !== state.peek() || user !== asker()) return;
     [list.value, next.value, error.value] = [all, after, undefined];
   } catch (failure) {
     error.value = asApiError(failure);
