@@ -31,6 +31,9 @@ _stream__agent() {
             stream__agent,run)
                 cmd="stream__agent__subcmd__run"
                 ;;
+            stream__agent,target)
+                cmd="stream__agent__subcmd__target"
+                ;;
             stream__agent,targets)
                 cmd="stream__agent__subcmd__targets"
                 ;;
@@ -52,11 +55,56 @@ _stream__agent() {
             stream__agent__subcmd__help,run)
                 cmd="stream__agent__subcmd__help__subcmd__run"
                 ;;
+            stream__agent__subcmd__help,target)
+                cmd="stream__agent__subcmd__help__subcmd__target"
+                ;;
             stream__agent__subcmd__help,targets)
                 cmd="stream__agent__subcmd__help__subcmd__targets"
                 ;;
             stream__agent__subcmd__help,test-dial)
                 cmd="stream__agent__subcmd__help__subcmd__test__subcmd__dial"
+                ;;
+            stream__agent__subcmd__help__subcmd__target,add)
+                cmd="stream__agent__subcmd__help__subcmd__target__subcmd__add"
+                ;;
+            stream__agent__subcmd__help__subcmd__target,discover)
+                cmd="stream__agent__subcmd__help__subcmd__target__subcmd__discover"
+                ;;
+            stream__agent__subcmd__help__subcmd__target,remove)
+                cmd="stream__agent__subcmd__help__subcmd__target__subcmd__remove"
+                ;;
+            stream__agent__subcmd__help__subcmd__target,show)
+                cmd="stream__agent__subcmd__help__subcmd__target__subcmd__show"
+                ;;
+            stream__agent__subcmd__target,add)
+                cmd="stream__agent__subcmd__target__subcmd__add"
+                ;;
+            stream__agent__subcmd__target,discover)
+                cmd="stream__agent__subcmd__target__subcmd__discover"
+                ;;
+            stream__agent__subcmd__target,help)
+                cmd="stream__agent__subcmd__target__subcmd__help"
+                ;;
+            stream__agent__subcmd__target,remove)
+                cmd="stream__agent__subcmd__target__subcmd__remove"
+                ;;
+            stream__agent__subcmd__target,show)
+                cmd="stream__agent__subcmd__target__subcmd__show"
+                ;;
+            stream__agent__subcmd__target__subcmd__help,add)
+                cmd="stream__agent__subcmd__target__subcmd__help__subcmd__add"
+                ;;
+            stream__agent__subcmd__target__subcmd__help,discover)
+                cmd="stream__agent__subcmd__target__subcmd__help__subcmd__discover"
+                ;;
+            stream__agent__subcmd__target__subcmd__help,help)
+                cmd="stream__agent__subcmd__target__subcmd__help__subcmd__help"
+                ;;
+            stream__agent__subcmd__target__subcmd__help,remove)
+                cmd="stream__agent__subcmd__target__subcmd__help__subcmd__remove"
+                ;;
+            stream__agent__subcmd__target__subcmd__help,show)
+                cmd="stream__agent__subcmd__target__subcmd__help__subcmd__show"
                 ;;
             *)
                 ;;
@@ -65,7 +113,7 @@ _stream__agent() {
 
     case "${cmd}" in
         stream__agent)
-            opts="-h -V --config --log-level --json --print-default-config --help --version run check-config targets open cell test-dial help"
+            opts="-h -V --config --log-level --json --print-default-config --help --version run check-config targets target open cell test-dial help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -131,7 +179,7 @@ _stream__agent() {
             return 0
             ;;
         stream__subcmd__agent__subcmd__help)
-            opts="run check-config targets open cell test-dial help"
+            opts="run check-config targets target open cell test-dial help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -203,6 +251,76 @@ _stream__agent() {
         stream__subcmd__agent__subcmd__help__subcmd__run)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__help__subcmd__target)
+            opts="discover add remove show"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__help__subcmd__target__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__help__subcmd__target__subcmd__discover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__help__subcmd__target__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__help__subcmd__target__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -288,6 +406,204 @@ _stream__agent() {
                     return 0
                     ;;
                 --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target)
+            opts="-h --log-level --config --json --help discover add remove show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__add)
+            opts="-h --title --dry-run --no-reload --json --log-level --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --title)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__discover)
+            opts="-h --log-level --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__help)
+            opts="discover add remove show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__help__subcmd__discover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__remove)
+            opts="-h --dry-run --no-reload --json --log-level --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stream__subcmd__agent__subcmd__target__subcmd__show)
+            opts="-h --log-level --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use service::arguments::{Global, without};
 
 /// Opens the consoles, screens and logs that the host's owner allows, without an open port.
@@ -49,6 +49,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR", requires = "systemd_dropin")]
         into: Option<PathBuf>,
     },
+    /// Find, add, remove and show targets.
+    #[command(arg = without("log_level"))]
+    Target {
+        #[command(subcommand)]
+        command: TargetCommand,
+    },
     /// Open the target of one session for the network half, whose connection the service manager passes.
     #[command(hide = true, arg = without("json"))]
     Open {
@@ -69,4 +75,55 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
     },
+}
+
+/// What to do with targets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TargetCommand {
+    /// List what this host has that is not a target yet, each with the command that adds it. Opens nothing. Run it as root.
+    Discover,
+    /// Add a target: writes targets.d/NAME.toml and the target's unit, and reloads the service. Open streams go on.
+    #[command(arg = without("json"))]
+    Add(Add),
+    /// Remove a target that `target add` made. Its open streams end, all others go on.
+    #[command(arg = without("json"))]
+    Remove {
+        /// The target.
+        name: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Show the targets, and where each is defined.
+    Show {
+        /// Only this target.
+        name: Option<String>,
+    },
+}
+
+/// The target to add.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The name, which is all that leaves the host.
+    pub name: String,
+    /// The kind, such as journal, file, exec or libvirt: see stream-agent.toml(5).
+    pub kind: String,
+    /// A key of the kind and its value, such as path=/var/log/syslog or pty=true. The value is TOML, or else a text.
+    #[arg(id = "key=value", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// A title for people.
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// How far a change goes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct How {
+    /// Print what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Change the file only: neither units nor the service.
+    #[arg(long)]
+    pub no_reload: bool,
 }

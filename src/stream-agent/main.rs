@@ -2,6 +2,7 @@
 
 mod arguments;
 mod opening;
+mod target_commands;
 mod units;
 
 use std::io::{stderr, stdout};
@@ -47,7 +48,7 @@ fn start(arguments: &Arguments) -> Result<ExitCode, ExitError> {
     }
     let command =
         arguments.command.as_ref().context("a command is needed: see --help").or_exit(Exit::Usage)?;
-    if matches!(command, Command::CheckConfig { .. } | Command::Targets { .. }) {
+    if matches!(command, Command::CheckConfig { .. } | Command::Targets { .. } | Command::Target { .. }) {
         end_with_broken_pipe();
     }
     let done = match command {
@@ -84,6 +85,9 @@ fn start(arguments: &Arguments) -> Result<ExitCode, ExitError> {
             Ok(())
         }
         Command::Targets { into, .. } => units::write(&arguments.config, into.as_deref()),
+        Command::Target { command } => {
+            target_commands::run(&arguments.config, command, arguments.global.json)
+        }
         Command::TestDial { target } => test_dial(arguments, target.as_deref()),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -32,7 +32,7 @@ fn write_into(file: &Path, dir: &Path) -> Result<(), ExitError> {
         (false, true) => "now run: systemctl daemon-reload && systemctl restart stream-agent",
         (false, false) => "the units are written",
     };
-    for line in done.iter().map(String::as_str).chain([next]) {
+    for line in done.iter().map(|change| change.done(dir)).chain([next.to_owned()]) {
         println!("# {line}");
     }
     for remark in units.remarks() {

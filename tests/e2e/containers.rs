@@ -214,6 +214,39 @@ async fn type_until(client: &mut Client, typed: &str, expected: &str) -> String 
     client.read_until(expected).await
 }
 
+/// Containers that run are proposed, each with what it can show.
+async fn found(brand: &'static str) {
+    let engine = Engine::start(brand).await;
+    engine.run("web-1", &["--tty", "--interactive"], &["/bin/sh"]).await;
+    engine.run("db", &[], &["/bin/sleep", "600"]).await;
+    // The engine is where that of the host would be, for this command only.
+    let place = if brand == "docker" { "/run/docker.sock" } else { "/run/podman/podman.sock" };
+    let script = "mount -t tmpfs -o mode=755 none /run && mkdir -p /run/podman && ln -s \"$1\" \"$2\" && exec \"$3\" --config /none target discover --json";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "-", &engine.socket(), place, crate::world::AGENT]);
+    let output = tokio::time::timeout(ENGINE, command.output()).await.expect("too long").unwrap();
+    let found: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let remarks = &found["remarks"];
+    let found = found["found"].as_array().unwrap().iter().filter(|one| one["target"]["kind"] == "container");
+    let mut commands: Vec<&str> = found.map(|one| one["command"].as_str().unwrap()).collect();
+    commands.sort_unstable();
+    let add = |name: &str, keys: &str, container: &str| {
+        format!(
+            "stream-agent target add {container}-{name} container {keys} containers={container} engine={brand}"
+        )
+    };
+    let (log, shell) = ("action=logs", "action=exec argv=/bin/sh");
+    let expected = [
+        add("log", log, "db"),
+        add("shell", shell, "db"),
+        add("console", "action=attach", "web-1"),
+        add("log", log, "web-1"),
+        add("shell", shell, "web-1"),
+    ];
+    assert_eq!(commands, expected, "{remarks}");
+}
+
 async fn consoles(brand: &'static str) {
     let engine = Engine::start(brand).await;
     engine.run("web-1", &["--tty", "--interactive"], &["/bin/sh"]).await;
@@ -448,4 +481,4 @@ macro_rules! for_both {
     };
 }
 
-for_both!(consoles, programs, logs, ends);
+for_both!(found, consoles, programs, logs, ends);

@@ -232,6 +232,36 @@ async fn a_stock_spice_client_opens_all_its_channels() {
 }
 
 #[tokio::test]
+async fn domains_are_found_with_their_screens_and_serial_lines() {
+    let libvirt = Libvirt::new().await;
+    let serial = format!("{}/web-1.serial", libvirt.dir.path().display());
+    let lines = format!("{BOTH}<serial type='unix'><source mode='bind' path='{serial}'/></serial>");
+    libvirt.start("web-1", UUID, &lines).await;
+    libvirt.define("db", OTHER, BOTH).await;
+    // This libvirt is where that of the host would be, for this command only.
+    let script = "mount -t tmpfs -o mode=755 none /run && mkdir /run/libvirt && ln -s \"$1\" /run/libvirt/libvirt-sock && exec \"$2\" \
+                  --config /none target discover --json";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "-", &libvirt.socket(), crate::world::AGENT]);
+    let output = tokio::time::timeout(LIBVIRT, command.output()).await.unwrap().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let found = found["found"].as_array().unwrap().iter();
+    let mut what: Vec<&str> = found.clone().map(|one| one["what"].as_str().unwrap()).collect();
+    what.retain(|what| what.contains("domain"));
+    what.sort_unstable();
+    let expected = [
+        "SPICE screen of the domain db, which is off",
+        "SPICE screen of the domain web-1",
+        "VNC screen of the domain db, which is off",
+        "VNC screen of the domain web-1",
+        "serial line of the domain web-1",
+    ];
+    assert_eq!(what, expected, "{output:?}");
+    let is_line = |one: &&Value| one["target"]["path"] == serial.as_str();
+    assert_eq!(found.clone().find(is_line).unwrap()["target"]["kind"], "unix");
+}
+
+#[tokio::test]
 async fn a_password_for_libvirt_itself_is_none_that_this_agent_has() {
     let libvirt = Libvirt::with(&["auth_unix_rw = \"sasl\""]).await;
     let message = refusal(&target(&libvirt.table("domains = ['web-1']")), &[]).await;

@@ -305,8 +305,8 @@ async fn a_host_that_trusts_another_key_says_which_key_to_copy_where() {
 #[tokio::test]
 async fn an_unknown_command_gets_the_list_of_those_that_there_are() {
     for (command, words) in [
-        ("status", "tip: the commands are run, check-config, targets, test-dial"),
-        ("start", "tip: the commands are run, check-config, targets, test-dial"),
+        ("status", "tip: the commands are run, check-config, targets, target, test-dial"),
+        ("start", "tip: the commands are run, check-config, targets, target, test-dial"),
         ("check", "tip: a similar subcommand exists: 'check-config'"),
         ("test_dial", "tip: a similar subcommand exists: 'test-dial'"),
     ] {

@@ -114,3 +114,63 @@ async fn a_program_cannot_look_into_its_agent() {
     descriptors.arg(format!("/proc/{}/fd", process.pid()));
     assert!(descriptors.output().await.unwrap().stdout.is_empty());
 }
+
+/// What `target discover` finds, by the proposed names.
+async fn discovered(world: &World) -> std::collections::BTreeMap<String, serde_json::Value> {
+    let (code, said) = agent(world, &["target", "discover", "--json"]).await;
+    assert_eq!(code, 0, "{said}");
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let found = found["found"].as_array().unwrap().iter();
+    found.map(|one| (one["name"].as_str().unwrap().to_owned(), one["target"].clone())).collect()
+}
+
+#[tokio::test]
+async fn screens_and_logs_of_running_programs_are_found_until_they_are_targets() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let world = World::new();
+    world.write_agent_config();
+    let (vnc, socket) = (world.path("vnc.log"), world.path("screen"));
+    let display = format!(":{}", 200 + std::process::id() % 800);
+    let mut server = Command::new("Xtigervnc");
+    // The port is the kernel's choice.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    server.args([&display, "-rfbport", &port, "-localhost", "-SecurityTypes", "None"]);
+    let _server = Process::start(server, vnc);
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-name", "web1", "-S", "-machine", "none", "-display", "none", "-vnc"]);
+    qemu.arg(format!("unix:{}", socket.display()));
+    let _qemu = Process::start(qemu, world.path("qemu.log"));
+    let logs = tempfile::Builder::new().prefix("stream-test-").tempdir_in("/var/log").unwrap();
+    let log = logs.path().join("app.log");
+    fs::write(&log, "a line\n").unwrap();
+    let _open = fs::File::options().append(true).open(&log).unwrap();
+
+    let folder = logs.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let name = format!("{folder}-app");
+    let screen = format!("xtigervnc-{port}");
+    let deadline = std::time::Instant::now() + crate::world::SOON;
+    let found = loop {
+        let found = discovered(&world).await;
+        let is_of_qemu = |target: &serde_json::Value| target["path"] == serde_json::json!(socket);
+        if found.contains_key(&screen) && found.values().any(is_of_qemu) && found.contains_key(&name) {
+            break found;
+        }
+        assert!(std::time::Instant::now() < deadline, "{found:#?}");
+    };
+    assert_eq!(found[&screen]["address"], format!("127.0.0.1:{port}"));
+    assert_eq!(found[&name], serde_json::json!({ "kind": "file", "path": log }));
+
+    // The command that is printed makes it a target, and then it is none any more.
+    let path = format!("path={}", log.display());
+    let (code, said) = agent(&world, &["target", "add", &name, "file", &path]).await;
+    assert_eq!(code, 0, "{said}");
+    let found = discovered(&world).await;
+    // Nor under another name.
+    let is_log = |target: &serde_json::Value| target["path"] == serde_json::json!(log);
+    assert!(!found.values().any(is_log) && found.contains_key(&screen), "{found:#?}");
+    let (code, said) = agent(&world, &["target", "remove", &name]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(discovered(&world).await.contains_key(&name));
+}

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use protocol::command::DEFAULT_PREFIX;
 use protocol::host::HostId;
-use service::config::{ConfigError, Loaded, is_missing};
+use service::config::{Change, ConfigError, Loaded, is_missing};
 use service::nats::{Nats, RawNats};
 use service::tls;
 use websocket::address::Address;
@@ -89,14 +89,23 @@ pub struct Settings {
 /// # Errors
 /// The first error, with its file and line.
 pub fn load(file: &Path, as_root: bool) -> Result<(Loaded, Settings), ConfigError> {
-    let loaded = read(file)?;
-    let settings = loaded.parse::<Raw>()?.check(&loaded)?;
+    let loaded = read(file, None)?;
+    let settings = settings(&loaded, as_root)?;
+    Ok((loaded, settings))
+}
+
+/// The settings of an unsplit agent.
+///
+/// # Errors
+/// The first error, with its file and line.
+pub fn settings(loaded: &Loaded, as_root: bool) -> Result<Settings, ConfigError> {
+    let settings = loaded.parse::<Raw>()?.check(loaded)?;
     if as_root && let Some(target) = settings.targets.iter().find(|target| target.runs_as_agent()) {
         let why = "has no `user`, and the agent runs as root: write user = \"nobody\" or another, or user = \"root\" if \
                    every client may be root";
         return Err(loaded.error_at(&["target", &target.name], why));
     }
-    Ok((loaded, settings))
+    Ok(settings)
 }
 
 /// Reads the file and `config.d` for the network half of a split agent, which may not read the targets.
@@ -116,10 +125,17 @@ pub fn load_network_half(file: &Path) -> Result<(Loaded, Settings), ConfigError>
 /// # Errors
 /// The first error, with its file and line.
 pub fn load_opener(file: &Path) -> Result<opener::Settings, ConfigError> {
-    let loaded = read(file)?;
+    opener_settings(&read(file, None)?)
+}
+
+/// The settings of an opener.
+///
+/// # Errors
+/// The first error, with its file and line.
+pub fn opener_settings(loaded: &Loaded) -> Result<opener::Settings, ConfigError> {
     let mut raw: Raw = loaded.parse()?;
-    raw.split.check(raw.auth.mode(), &loaded)?;
-    raw.limits.check(&loaded)?;
+    raw.split.check(raw.auth.mode(), loaded)?;
+    raw.limits.check(loaded)?;
     // Programs of the agent's own user have a user for each session.
     for program in raw.target.as_mut().and_then(toml::Value::as_table_mut).into_iter().flatten() {
         if let Some(program) = program.1.as_table_mut()
@@ -128,16 +144,16 @@ pub fn load_opener(file: &Path) -> Result<opener::Settings, ConfigError> {
             program.remove("user");
         }
     }
-    let targets = raw.targets(&loaded)?;
-    check_users(&targets, &loaded)?;
+    let targets = raw.targets(loaded)?;
+    check_users(&targets, loaded)?;
     Ok(opener::Settings {
-        host: raw.host(&loaded)?,
-        authority: raw.auth.authority(&loaded)?,
-        relays: raw.relay.check(&loaded)?,
+        host: raw.host(loaded)?,
+        authority: raw.auth.authority(loaded)?,
+        relays: raw.relay.check(loaded)?,
         has_host_key: raw.auth.has_host_key(),
         session: raw.limits.session,
         targets,
-        tables: raw.tables(&loaded)?,
+        tables: raw.tables(loaded)?,
     })
 }
 
@@ -156,7 +172,7 @@ fn check_users(targets: &[Target], loaded: &Loaded) -> Result<(), ConfigError> {
 /// All errors in the sections that every agent needs, so that they can be fixed together.
 pub fn troubles(file: &Path) -> Vec<ConfigError> {
     let troubles = || {
-        let loaded = read(file)?;
+        let loaded = read(file, None)?;
         let raw: Raw = loaded.parse()?;
         Ok([
             raw.host(&loaded).err(),
@@ -177,7 +193,7 @@ pub fn first_steps(file: &Path) -> Option<String> {
     let name = file.display();
     let made = if is_missing(file) {
         format!("`stream-agent --print-default-config > {name}`, then ")
-    } else if read(file).is_ok_and(|loaded| loaded.is_blank()) {
+    } else if read(file, None).is_ok_and(|loaded| loaded.is_blank()) {
         String::new()
     } else {
         return None;
@@ -188,9 +204,21 @@ pub fn first_steps(file: &Path) -> Option<String> {
     ))
 }
 
-fn read(file: &Path) -> Result<Loaded, ConfigError> {
+/// Reads the file, and `config.d` and `targets.d` next to it, as they will be after a change.
+///
+/// # Errors
+/// The first error, with its file and line. No value is checked.
+pub fn read(file: &Path, change: Option<&Change>) -> Result<Loaded, ConfigError> {
     let fragments = [file.with_file_name("config.d"), file.with_file_name("targets.d")];
-    Loaded::read(file, &fragments, &[&["target"]])
+    Loaded::read_with(file, &fragments, &[&["target"]], change)
+}
+
+/// The targets alone. The other settings may be wrong, or missing.
+///
+/// # Errors
+/// The first error, with its file and line.
+pub fn targets(loaded: &Loaded) -> Result<Vec<Target>, ConfigError> {
+    loaded.parse::<Raw>()?.targets(loaded)
 }
 
 impl Settings {

@@ -109,14 +109,18 @@ fn suggest_commands(mut error: clap::Error, command: &Command, line: &[OsString]
 /// Refuses the options that the command is [`without`].
 fn refuse_unused_options(command: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
     let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    let Some(chosen) = matches.subcommand_name().and_then(|name| command.find_subcommand(name)) else {
-        return Ok(());
-    };
-    let is_without = |id: &str| chosen.get_arguments().any(|arg| arg.get_id() == id && arg.is_hide_set());
-    let refused = GLOBAL.into_iter().find(|(id, _)| given(id) && is_without(id));
-    let Some((id, why)) = refused else { return Ok(()) };
-    let message = format!("{} {why}: leave --{} out", chosen.get_name(), id.replace('_', "-"));
-    Err(command.error(ErrorKind::ArgumentConflict, message))
+    let (mut above, mut chosen) = (&*command, matches.subcommand());
+    while let Some((name, below)) = chosen {
+        let Some(command) = above.find_subcommand(name) else { break };
+        let is_without =
+            |id: &str| command.get_arguments().any(|arg| arg.get_id() == id && arg.is_hide_set());
+        if let Some((id, why)) = GLOBAL.into_iter().find(|(id, _)| given(id) && is_without(id)) {
+            let message = format!("{name} {why}: leave --{} out", id.replace('_', "-"));
+            return Err(command.clone().error(ErrorKind::ArgumentConflict, message));
+        }
+        (above, chosen) = (command, below.subcommand());
+    }
+    Ok(())
 }
 
 /// clap's error in one line, without the usage.
@@ -167,6 +171,8 @@ mod tests {
             #[arg(long)]
             number: Option<u8>,
         },
+        #[command(arg = without("json"))]
+        Lock,
     }
 
     fn line(words: &str) -> Result<Line, String> {
@@ -185,6 +191,7 @@ mod tests {
         let error = line("program make key --log-level info").unwrap_err();
         assert_eq!(error, "make writes no log: leave --log-level out");
         assert!(line("program make key --json").unwrap().json);
+        assert_eq!(line("program make lock --json").unwrap_err(), "lock prints no results: leave --json out");
         assert_eq!(line("program make key").unwrap().config, PathBuf::from("/etc/x"));
         for (words, log_level) in [("run --config b --log-level x", Some("x")), ("--config b run", None)] {
             let line = line(&format!("program {words}")).unwrap();

@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::support::candidate::Findings;
 use crate::support::cell::Cell;
 use crate::support::opened::{OpenError, Opened, Opening};
 use crate::support::params::{Param, ParamError, Params};
@@ -80,6 +81,12 @@ pub(super) trait Settings: Sized {
 
     /// What the target needs beyond the sandbox of the shipped unit.
     fn wants(&self) -> Vec<Wants>;
+
+    /// What this host has that the kind opens, for owners who look for it, and a remark for each place that could not be
+    /// searched. What does not exist here is none of both.
+    async fn discover() -> Findings {
+        vec![]
+    }
 }
 
 /// Settings with all parameters filled in.

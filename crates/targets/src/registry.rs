@@ -58,6 +58,17 @@ macro_rules! kinds {
                 match self { $(Kind::$variant(settings) => settings.cell()),+ }
             }
 
+            /// What each kind finds on this host, or why it could not look. They look at the same time.
+            pub(crate) async fn discover() -> Vec<(&'static str, $crate::support::candidate::Findings)> {
+                type Search = std::pin::Pin<Box<dyn Future<Output = $crate::support::candidate::Findings>>>;
+                let searches: Vec<(&'static str, Search)> =
+                    vec![$((<$settings>::NAME, Box::pin(<$settings as $crate::kind::Settings>::discover()))),+];
+                let searches = searches.into_iter().map(async |(name, search)| {
+                    (name, $crate::support::candidate::in_time(search).await)
+                });
+                futures_util::future::join_all(searches).await
+            }
+
             pub(crate) fn bind(
                 &self,
                 params: &mut $crate::support::params::Params<'_>,

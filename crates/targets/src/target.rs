@@ -74,7 +74,7 @@ impl Target {
     /// # Errors
     /// The first thing that is wrong, with its key.
     pub fn from_table(name: &str, mut table: toml::Table) -> Result<Target, TargetConfigError> {
-        check_name(name)?;
+        Target::check_name(name)?;
         if !table.contains_key("kind") {
             if let Some((below, toml::Value::Table(_))) = table.iter().next() {
                 let message = format!(
@@ -108,6 +108,22 @@ impl Target {
             view: check_view(common.view)?.or_else(|| kind.view()),
             kind,
         })
+    }
+
+    /// Checks the name of a target.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_name(name: &str) -> Result<(), TargetConfigError> {
+        let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let all = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if !first || !all || name.len() > MAX_NAME {
+            return Err(TargetConfigError::whole(format!(
+                "\"{name}\" cannot name a target: 1 to {MAX_NAME} letters, digits, dots, dashes and \
+                 underscores, the first a letter or a digit"
+            )));
+        }
+        Ok(())
     }
 
     /// All kinds, each with the keys that only it has.
@@ -240,18 +256,6 @@ async fn in_time<T>(
 /// Whether any target has a key of this name.
 fn is_key(name: &str) -> bool {
     keys::<Common>().contains(&name) || Kind::keys().iter().any(|(_, keys)| keys.contains(&name))
-}
-
-fn check_name(name: &str) -> Result<(), TargetConfigError> {
-    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let all = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if !first || !all || name.len() > MAX_NAME {
-        return Err(TargetConfigError::whole(format!(
-            "\"{name}\" cannot name a target: 1 to {MAX_NAME} letters, digits, dots, dashes and \
-             underscores, the first a letter or a digit"
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -21,6 +21,14 @@ use error::Explained;
 use files::{fragments, read_text};
 use origin::Origins;
 
+/// A file of the configuration that is about to be written or removed.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub file: PathBuf,
+    /// What it will contain; `None` if it is about to be removed.
+    pub text: Option<String>,
+}
+
 /// The merged configuration as written. No value has been checked.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -39,6 +47,19 @@ impl Loaded {
     /// # Errors
     /// If a file cannot be read or is not TOML, or if a child of `once` is in two files.
     pub fn read(main: &Path, fragment_dirs: &[PathBuf], once: &[&[&str]]) -> Result<Loaded, ConfigError> {
+        Loaded::read_with(main, fragment_dirs, once, None)
+    }
+
+    /// The same, as it will be after a change of a file in one of `fragment_dirs`.
+    ///
+    /// # Errors
+    /// As for [`Loaded::read`].
+    pub fn read_with(
+        main: &Path,
+        fragment_dirs: &[PathBuf],
+        once: &[&[&str]],
+        change: Option<&Change>,
+    ) -> Result<Loaded, ConfigError> {
         let mut loaded = Loaded { files: Vec::new(), table: Table::new(), origins: Origins::default() };
         if is_missing(main) {
             let program = program();
@@ -48,10 +69,18 @@ impl Loaded {
             let error = ConfigError::new(main, None, message);
             return Err(error.corrected_by(None, "make the file, or name another with --config"));
         }
-        loaded.add(main, once)?;
+        loaded.add(main, &read_text(main)?, once)?;
         for dir in fragment_dirs {
-            for fragment in fragments(dir)? {
-                loaded.add(&fragment, once)?;
+            let mut files = fragments(dir)?;
+            let changed = change.filter(|change| change.file.parent() == Some(dir));
+            files.retain(|file| changed.is_none_or(|change| change.file != *file));
+            files.extend(changed.filter(|change| change.text.is_some()).map(|change| change.file.clone()));
+            files.sort();
+            for file in files {
+                match changed.filter(|change| change.file == file).and_then(|change| change.text.as_deref()) {
+                    Some(text) => loaded.add(&file, text, once)?,
+                    None => loaded.add(&file, &read_text(&file)?, once)?,
+                }
             }
         }
         Ok(loaded)
@@ -125,6 +154,16 @@ impl Loaded {
         &self.files
     }
 
+    /// The merged table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Where the key at `path` was written, if it was.
+    pub fn origin(&self, path: &[&str]) -> Option<&Origin> {
+        self.origins.get(path)
+    }
+
     /// From each dotted key to where its value was written, for `check-config --json`.
     pub fn origins(&self) -> BTreeMap<String, Origin> {
         self.origins.iter().map(|(path, origin)| (origin::dotted(path), origin.clone())).collect()
@@ -139,10 +178,9 @@ impl Loaded {
         }
     }
 
-    fn add(&mut self, file: &Path, once: &[&[&str]]) -> Result<(), ConfigError> {
-        let text = read_text(file)?;
+    fn add(&mut self, file: &Path, text: &str, once: &[&[&str]]) -> Result<(), ConfigError> {
         let syntax = |err: toml::de::Error| {
-            let line = err.span().map(|span| origin::line(&text, span.start));
+            let line = err.span().map(|span| origin::line(text, span.start));
             // What follows is only the library's name for a part of its grammar.
             let message = match err.message().split_once(", expected ") {
                 Some((message, piece)) if !piece.contains('`') => message,
@@ -152,8 +190,8 @@ impl Loaded {
             let key = key.map(|key| format!(" `{key}`")).unwrap_or_default();
             ConfigError::new(file, line, format!("not TOML: {message}{key}"))
         };
-        let added = Origins::parse(file, &text).map_err(syntax)?;
-        let table: Table = toml::from_str(&text).map_err(syntax)?;
+        let added = Origins::parse(file, text).map_err(syntax)?;
+        let table: Table = toml::from_str(text).map_err(syntax)?;
         for prefix in once {
             if let Some((path, second, first)) = self.origins.clash(&added, prefix) {
                 let message = format!(
@@ -331,6 +369,29 @@ mod tests {
         assert!(!origins.contains_key("relay.allow[1]"), "an array is replaced whole");
         let err = loaded.error_at(&["target", "vm.1", "path"], "must be below /run");
         assert_eq!(folder.short(err), "targets.d/vm.toml:3: `target.\"vm.1\".path`: must be below /run");
+    }
+
+    #[test]
+    fn a_change_counts_before_it_is_made() {
+        let folder = Folder::with(&[
+            ("main.toml", "host = 'a'\n"),
+            ("targets.d/a.toml", "[target.a]\nkind = 'socket'\npath = '/a'\n"),
+        ]);
+        let at = |name: &str| folder.0.path().join(name);
+        let read = |name: &str, text: Option<&str>| {
+            let change = Change { file: at(name), text: text.map(str::to_owned) };
+            Loaded::read_with(&at("main.toml"), &[at("targets.d")], &[&["target"]], Some(&change))
+        };
+        let added = read("targets.d/b.toml", Some("[target.b]\nkind = 'socket'\npath = '/b'\n")).unwrap();
+        assert_eq!(added.parse::<Settings>().unwrap().target.len(), 2);
+        assert_eq!(added.origin(&["target", "b"]).unwrap().file, at("targets.d/b.toml"));
+        assert!(added.origin(&["target", "c"]).is_none() && !at("targets.d/b.toml").exists());
+        assert_eq!(read("targets.d/a.toml", None).unwrap().parse::<Settings>().unwrap().target.len(), 0);
+        let twice = read("targets.d/b.toml", Some("[target.a]\n")).unwrap_err();
+        assert_eq!(
+            folder.short(twice),
+            "targets.d/b.toml:1: `target.a` is already defined at targets.d/a.toml:1"
+        );
     }
 
     #[test]

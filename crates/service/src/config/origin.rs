@@ -79,7 +79,8 @@ impl Origins {
         self.0.iter()
     }
 
-    fn get(&self, path: &[&str]) -> Option<&Origin> {
+    /// The origin of exactly this path.
+    pub(super) fn get(&self, path: &[&str]) -> Option<&Origin> {
         let path: KeyPath = path.iter().map(|&key| key.to_owned()).collect();
         self.0.get(&path)
     }

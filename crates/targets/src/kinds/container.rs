@@ -3,6 +3,7 @@
 mod allowed;
 mod checked;
 mod console;
+mod discover;
 mod engine;
 mod frames;
 mod info;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 use crate::kind::{Open, Settings};
 use crate::support::access::Need;
+use crate::support::candidate::Findings;
 use crate::support::cell::Cell;
 use crate::support::inside::argv_inside;
 use crate::support::inside::check_env;
@@ -191,6 +193,10 @@ impl Settings for Container {
             }
             None => Ok(api.describe()),
         }
+    }
+
+    async fn discover() -> Findings {
+        discover::discover().await
     }
 }
 

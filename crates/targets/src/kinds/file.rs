@@ -1,6 +1,7 @@
 //! A log file: its last lines, then what is written to it, across any rotation. Never writes to it.
 
 mod changed;
+mod discover;
 mod history;
 mod last_lines;
 mod local;
@@ -30,6 +31,7 @@ use protocol::view::View;
 
 use crate::kind::{Open, Settings};
 use crate::support::access::{Need, explain};
+use crate::support::candidate::{Findings, search};
 use crate::support::log;
 use crate::support::names::OPTIONS;
 use crate::support::opened::{OpenError, Opened, Opening, Output, blocking};
@@ -126,6 +128,10 @@ impl Settings for File {
             Which::Some(trees) => look_at(&trees),
         })
         .await
+    }
+
+    async fn discover() -> Findings {
+        search(discover::discover).await
     }
 }
 

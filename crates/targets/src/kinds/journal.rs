@@ -1,6 +1,7 @@
 //! systemd's journal, or the entries of some units. Read by journalctl(1), which knows the journal's files and is
 //! always installed; run with options and never through a shell.
 
+mod discover;
 mod entry;
 mod files;
 mod form;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 use crate::kind::Settings;
 use crate::support::access::Need;
+use crate::support::candidate::{Findings, search};
 use crate::support::cell::Cell;
 use crate::support::names::{Names, is_word};
 use crate::support::opened::{OpenError, blocking};
@@ -155,6 +157,10 @@ impl Settings for Journal {
         journalctl::probe().await?;
         let files = self.view.files.clone();
         blocking(move || files.look()).await
+    }
+
+    async fn discover() -> Findings {
+        search(discover::discover).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Screens of libvirt's virtual machines. The machine is found by its name, and libvirt passes a socket that is
 //! connected to the machine's QEMU, so that the display needs no port and no path.
 
+mod discover;
 mod domain;
 mod graphics;
 mod refusal;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::kind::{Connections, Open, Settings};
+use crate::support::candidate::Findings;
 use crate::support::cell::Cell;
 use crate::support::display::Display;
 use crate::support::names::Names;
@@ -111,6 +113,12 @@ impl Settings for Libvirt {
                 .await
                 .map(|_| format!("libvirt lets this user open {}", self.client.uri)),
         }
+    }
+
+    async fn discover() -> Findings {
+        let uri = URI.to_owned();
+        let client = Client { socket: None, uri, uuids: None, display: None, skip_auth: false };
+        discover::discover(&client).await
     }
 }
 

@@ -1,10 +1,13 @@
 //! A container of LXC: its console, or a program in it, through lxc-console(1) and lxc-attach(1).
 
-use std::path::PathBuf;
+mod discover;
+
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::kind::Settings;
+use crate::support::candidate::{Findings, search};
 use crate::support::cell::Cell;
 use crate::support::inside::argv_inside;
 use crate::support::names::Names;
@@ -110,6 +113,12 @@ impl Settings for Lxc {
     async fn probe(&self) -> Result<String, OpenError> {
         let path = if matches!(self.what, What::Tty(_)) { CONSOLE } else { ATTACH };
         Program::new(path, vec![], true).probe().await
+    }
+
+    async fn discover() -> Findings {
+        // Its containers are of no use to this kind without LXC's programs.
+        let discover = || if Path::new(CONSOLE).exists() { discover::discover() } else { vec![] };
+        search(discover).await
     }
 }
 

@@ -1,9 +1,12 @@
 //! A machine of systemd-machined (such as a container of systemd-nspawn): its login prompt, or a shell or program in
 //! it, through machinectl(1).
 
+mod discover;
+
 use serde::Deserialize;
 
 use crate::kind::Settings;
+use crate::support::candidate::{Findings, search};
 use crate::support::cell::Cell;
 use crate::support::inside::argv_inside;
 use crate::support::names::Names;
@@ -114,6 +117,10 @@ impl Settings for Machine {
 
     async fn probe(&self) -> Result<String, OpenError> {
         Program::new(MACHINECTL, vec![], true).probe().await
+    }
+
+    async fn discover() -> Findings {
+        search(discover::discover).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! A serial line, or another program's terminal (`/dev/ttyS0`, QEMU's `/dev/pts/N`): one client types, and all clients
 //! see the same.
 
+mod discover;
 mod line;
 mod readers;
 
@@ -12,6 +13,7 @@ use nix::libc::dev_t;
 use serde::Deserialize;
 
 use crate::kind::{Open, Settings};
+use crate::support::candidate::{Findings, search};
 use crate::support::cell::Cell;
 use crate::support::opened::{OpenError, Opened, Opening, blocking};
 use crate::support::params::{ParamError, Params};
@@ -90,6 +92,10 @@ impl Settings for Serial {
             Ok(format!("{} is there and may be read and written", path.display()))
         })
         .await
+    }
+
+    async fn discover() -> Findings {
+        search(discover::discover).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! A TCP port of this machine, such as a VM's screen or a console server.
 
+mod discover;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -8,6 +10,7 @@ use serde::Deserialize;
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::kind::{Connections, Open, Settings};
+use crate::support::candidate::{Findings, search};
 use crate::support::opened::{OpenError, Opened, Opening};
 use crate::support::params::{ParamError, Params};
 use crate::support::socket::passed;
@@ -76,6 +79,10 @@ impl Settings for Tcp {
 
     async fn probe(&self) -> Result<String, OpenError> {
         self.connect(Profile::default()).await.map(|_| format!("connected to {} and closed", self.address))
+    }
+
+    async fn discover() -> Findings {
+        search(discover::discover).await
     }
 }
 

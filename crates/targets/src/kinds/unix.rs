@@ -1,5 +1,7 @@
 //! A unix socket, such as a VM's SPICE or VNC display, a serial console or a service's own socket.
 
+mod discover;
+
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -7,6 +9,7 @@ use tokio::net::UnixStream;
 
 use crate::kind::{Connections, Open, Settings};
 use crate::support::access::{Need, explain};
+use crate::support::candidate::{Findings, search};
 use crate::support::opened::{OpenError, Opened, Opening, blocking};
 use crate::support::params::{ParamError, Params};
 use crate::support::socket::{both_ways, connect, socket_path};
@@ -56,6 +59,10 @@ impl Settings for Unix {
 
     async fn probe(&self) -> Result<String, OpenError> {
         self.connect().await.map(|_| format!("connected to {} and closed", self.path.display()))
+    }
+
+    async fn discover() -> Findings {
+        search(discover::discover).await
     }
 }
 

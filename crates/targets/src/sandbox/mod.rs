@@ -9,4 +9,4 @@ mod units;
 
 pub use crate::support::wants::{OPENER_USER, SERVICE_USER};
 pub use drop_in::DropIn;
-pub use units::{Units, WriteError};
+pub use units::{UnitChange, Units, WriteError};

@@ -34,6 +34,31 @@ pub struct Units {
     remarks: Vec<String>,
 }
 
+/// A unit's file that is not what the targets need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnitChange {
+    /// It is needed, and is not there.
+    Add(String),
+    /// It is there, and is out of date.
+    Replace(String),
+    /// It was written by an earlier call, and is not needed any more.
+    Remove(String),
+}
+
+impl UnitChange {
+    pub fn name(&self) -> &str {
+        match self {
+            UnitChange::Add(name) | UnitChange::Replace(name) | UnitChange::Remove(name) => name,
+        }
+    }
+
+    /// What was done in `dir`, in words.
+    pub fn done(&self, dir: &Path) -> String {
+        let word = if matches!(self, UnitChange::Remove(_)) { "removed" } else { "wrote" };
+        format!("{word} {}", dir.join(self.name()).display())
+    }
+}
+
 /// A file that could not be written.
 #[derive(Debug)]
 pub struct WriteError {
@@ -79,34 +104,49 @@ impl Units {
         &self.remarks
     }
 
+    /// The name of the socket's unit of a target, if it has one.
+    pub fn socket_of(&self, target: &str) -> Option<&str> {
+        let name = format!("{PREFIX}{target}.socket");
+        self.files.get_key_value(&name).map(|(name, _)| name.as_str())
+    }
+
     /// The names of the units' files.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
 
-    /// Writes the units, and removes those of earlier calls that are not needed any more. Returns what was done, a line
-    /// for each file.
+    /// What differs between a folder and these units.
+    pub fn changes(&self, dir: &Path) -> Vec<UnitChange> {
+        let needed = self.files.iter().filter_map(|(name, text)| match fs::read_to_string(dir.join(name)) {
+            Ok(there) if there == *text => None,
+            Ok(_) => Some(UnitChange::Replace(name.clone())),
+            Err(_) => Some(UnitChange::Add(name.clone())),
+        });
+        self.stale(dir).into_iter().map(UnitChange::Remove).chain(needed).collect()
+    }
+
+    /// Writes the units, and removes those of earlier calls that are not needed any more. Returns what was done, one
+    /// change for each file.
     ///
     /// # Errors
     /// The first file that cannot be written.
-    pub fn write(&self, dir: &Path) -> Result<Vec<String>, WriteError> {
-        let mut done = Vec::new();
-        for old in self.stale(dir) {
-            remove(&dir.join(&old))?;
-            let link = dir.join(WANTED).join(&old);
-            if link.is_symlink() {
-                remove(&link)?;
+    pub fn write(&self, dir: &Path) -> Result<Vec<UnitChange>, WriteError> {
+        let changes = self.changes(dir);
+        for change in &changes {
+            let path = dir.join(change.name());
+            match self.files.get(change.name()) {
+                Some(text) => {
+                    at(&path, fs::create_dir_all(dir))?;
+                    at(&path, replace(&path, text))?;
+                }
+                None => {
+                    remove(&path)?;
+                    let link = dir.join(WANTED).join(change.name());
+                    if link.is_symlink() {
+                        remove(&link)?;
+                    }
+                }
             }
-            done.push(format!("removed {}", dir.join(old).display()));
-        }
-        for (name, text) in &self.files {
-            let path = dir.join(name);
-            if fs::read_to_string(&path).is_ok_and(|there| there == *text) {
-                continue;
-            }
-            at(&path, fs::create_dir_all(dir))?;
-            at(&path, replace(&path, text))?;
-            done.push(format!("wrote {}", path.display()));
         }
         for socket in self.names().filter(|name| name.ends_with(".socket")) {
             let link = dir.join(WANTED).join(socket);
@@ -115,21 +155,19 @@ impl Units {
                 at(&link, symlink(Path::new("..").join(socket), &link))?;
             }
         }
-        Ok(done)
+        Ok(changes)
     }
 
     /// What differs between a folder and these units, in words.
     pub fn differences(&self, dir: &Path) -> Vec<String> {
-        let mut found = Vec::new();
-        for (name, text) in &self.files {
-            match fs::read_to_string(dir.join(name)) {
-                Ok(there) if there == *text => {}
-                Ok(_) => found.push(format!("{name} is out of date")),
-                Err(_) => found.push(format!("{name} is missing")),
-            }
-        }
-        found.extend(self.stale(dir).into_iter().map(|name| format!("{name} is not needed any more")));
-        found
+        let words = |change| match change {
+            UnitChange::Add(name) => format!("{name} is missing"),
+            UnitChange::Replace(name) => format!("{name} is out of date"),
+            UnitChange::Remove(name) => format!("{name} is not needed any more"),
+        };
+        let (gone, needed): (Vec<_>, Vec<_>) =
+            self.changes(dir).into_iter().partition(|change| matches!(change, UnitChange::Remove(_)));
+        needed.into_iter().chain(gone).map(words).collect()
     }
 
     /// Names of files that an earlier call has written, and that are not needed any more.

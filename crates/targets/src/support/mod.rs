@@ -1,6 +1,7 @@
 //! The parts that several kinds use.
 
 pub(crate) mod access;
+pub(crate) mod candidate;
 pub(crate) mod cell;
 pub(crate) mod display;
 pub(crate) mod inside;
@@ -11,7 +12,9 @@ pub(crate) mod params;
 pub(crate) mod passing;
 pub(crate) mod paths;
 pub(crate) mod pattern;
+pub(crate) mod processes;
 pub(crate) mod program;
+pub(crate) mod qemu;
 pub(crate) mod shared;
 pub(crate) mod socket;
 pub(crate) mod tasks;

@@ -43,6 +43,7 @@ pub(super) enum Procedure {
     DomainByUuid = 24,
     AuthList = 66,
     AuthPolkit = 70,
+    ListAllDomains = 273,
     DomainOpenGraphicsFd = 343,
 }
 
