@@ -67,23 +67,24 @@ demo:
 	$(CARGO) build --locked
 	demo/run $(ARGS)
 
-# All tests but those of `make test-slow`. `--test '*'` is each file in tests/, including those that plain `cargo test` skips because they need root or services.
+# All tests but the long ones of `make test-slow`. `--test '*'` is each file in tests/, including those that plain `cargo test` skips because they need root or services.
 # Most tests wait, some for minutes. So more of them run at the same time than there are processors. Only `cargo build` writes
-# the lists of sources by which the tests see that the programs are not older than the code.
+# the lists of sources by which the tests see that the programs are not older than the code. The page and the API come last, alone.
 test: lint
 	tests/parts/install
 	$(MAKE) web-test
 	$(CARGO) build --locked --bins --tests
 	$(CARGO) test --locked --lib --bins --test '*' -- --test-threads 4
 	$(CARGO) test --locked --doc
+	$(CARGO) test --locked --package stream-tests --features slow --test page -- --test-threads 1 people_sign_in evil_names
+	$(CARGO) test --locked --package stream-tests --features slow --test e2e -- api::
 
-# What `make test` leaves out, because emulated machines, browsers and generated requests at once are too much for the two
-# processors of CI: the page in Chromium and Firefox through the whole chain, viewers in an X server, the API against its document.
+# The page in Chromium and Firefox through the whole chain, and viewers in an X server. Emulated machines and browsers at once are
+# too much for the two processors of CI, so `make test` runs two scripts of the page, and without a machine.
 test-slow: web
 	tests/parts/install --slow
 	$(CARGO) build --locked --bins
 	$(CARGO) test --locked --package stream-tests --features slow --test page --test screens -- --test-threads 1
-	$(CARGO) test --locked --package stream-tests --features slow --test e2e -- api::
 
 # The long form of tests/page.rs, with the programs of a release: a log of 10,000 lines a second for 30 s, without a task over
 # 200 ms of processor time in the page. It also prints how soon the first view can be used.
