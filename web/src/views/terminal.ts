@@ -209,8 +209,8 @@ class TerminalView implements View {
   }
 
   async #copy(): Promise<void> {
-    const told = await copySelection(this.#terminal);
-    if (told !== undefined) this.#context.report({ type: "notice", text: told });
+    const done = await copySelection(this.#terminal);
+    if (done !== undefined) this.#context.report({ type: "notice", text: done });
   }
 
   #toggleSearch(open = !this.#search.row.shown): void {

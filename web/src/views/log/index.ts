@@ -29,7 +29,7 @@ class LogView implements View {
   #since: Since | undefined;
   /** What was asked for before the newest requests, in case that the host refuses them. */
   #earlier: { filter: Filter; since: Since | undefined } = { filter: { pattern: "", invert: false }, since: undefined };
-  #told = true;
+  #reported = true;
   #ticking: ReturnType<typeof setInterval> | undefined;
 
   constructor(context: ViewContext) {
@@ -249,8 +249,8 @@ class LogView implements View {
     ].filter(Boolean);
     const spoken = this.#status.update({ follow: this.#list.follow, states, seen: this.#list.seen, first, next, bytes });
     this.#list.layer.setAttribute("aria-live", spoken ? "polite" : "off");
-    if (this.#told !== this.#list.follow) {
-      this.#told = this.#list.follow;
+    if (this.#reported !== this.#list.follow) {
+      this.#reported = this.#list.follow;
       this.#context.report({ type: "actions" });
     }
   }

@@ -2,7 +2,7 @@ const NUMBER = new Intl.NumberFormat("en");
 /** Lines per second above which a screen reader gets only how many came. */
 const SPOKEN = 5;
 /** How often it gets that, in milliseconds. */
-const TOLD_EVERY = 10_000;
+const REPORT_EVERY = 10_000;
 
 /** The bar below a log: whether it follows, what was left out, how much there is. */
 export class StatusBar {
@@ -14,8 +14,8 @@ export class StatusBar {
   #second = 0;
   #atSecond = 0;
   #rate = 0;
-  #told = 0;
-  #toldAt = 0;
+  #reported = 0;
+  #reportedAt = 0;
 
   constructor(follow: () => void) {
     this.element.className = "log-status";
@@ -45,11 +45,11 @@ export class StatusBar {
       this.#atSecond = next;
     }
     const slow = this.#rate <= SPOKEN;
-    if (slow) this.#told = next;
-    else if (time - this.#toldAt >= TOLD_EVERY && next > this.#told) {
-      text(this.#counter, `${NUMBER.format(next - this.#told)} more lines`);
-      this.#told = next;
-      this.#toldAt = time;
+    if (slow) this.#reported = next;
+    else if (time - this.#reportedAt >= REPORT_EVERY && next > this.#reported) {
+      text(this.#counter, `${NUMBER.format(next - this.#reported)} more lines`);
+      this.#reported = next;
+      this.#reportedAt = time;
     }
     return slow;
   }

@@ -140,7 +140,7 @@ export class SpiceClient {
       }
       // A screen that takes no keys looks like one that hangs.
       for (const channel of [display, inputs]) if (channel?.ws !== undefined) this.#sockets.main = channel.ws;
-      if (inputs !== undefined) this.#listen(inputs, (message) => this.inputs.heard(message));
+      if (inputs !== undefined) this.#listen(inputs, (message) => this.inputs.take(message));
       if (cursor instanceof SpiceCursorConn) this.#listen(cursor, (message) => this.#cursor(message), false);
       if (display !== undefined) display.hook_events = () => this.#shown();
       this.#events.changed();

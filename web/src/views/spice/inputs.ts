@@ -52,7 +52,7 @@ export class Inputs {
   }
 
   /** A message of the channel came. */
-  heard({ type }: Message): void {
+  take({ type }: Message): void {
     if (type !== MOTION_ACK) return;
     this.#motions = Math.max(0, this.#motions - ACK_BUNCH);
     this.#flush();

@@ -12,12 +12,12 @@ export class Size {
   #frame = 0;
   #settling: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(terminal: Terminal, screen: HTMLElement, tell: () => void) {
+  constructor(terminal: Terminal, screen: HTMLElement, report: () => void) {
     this.#screen = screen;
     terminal.loadAddon(this.#fit);
     terminal.onResize(() => {
       clearTimeout(this.#settling);
-      this.#settling = setTimeout(tell, SETTLED);
+      this.#settling = setTimeout(report, SETTLED);
     });
   }
 
