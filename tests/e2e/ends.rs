@@ -209,7 +209,27 @@ async fn origins_and_message_sizes_are_held() {
     world.targets = "[target.cat]\nkind = 'exec'\nargv = ['/bin/cat']\n".into();
     world.start().await;
     let url = world.url("cat").await;
-    for origin in ["https://evil.example", "null"] {
+    for origin in [
+        "https://evil.example",
+        "https://a.good.example",
+        "https://good.example.evil.example",
+        "https://evilgood.example",
+        "https://example",
+        "http://good.example",
+        "wss://good.example",
+        "https://good.example:8443",
+        "https://good.example.",
+        "https://me@good.example",
+        "https://good.example/page",
+        "https://good.example https://good.example",
+        "https://good.example, https://evil.example",
+        "https://xn--gd-fkaa.example",
+        "https://gööd.example",
+        "good.example",
+        "file://",
+        "null",
+        "",
+    ] {
         Client::connect_with(&url, &[], &[("origin", origin)]).await.closed_with(4403).await;
     }
     let mut good = Client::connect_with(&url, &[], &[("origin", "https://good.example")]).await;

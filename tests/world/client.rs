@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use hyper::header::HeaderValue;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
@@ -32,7 +33,7 @@ impl Client {
             request.headers_mut().insert("sec-websocket-protocol", protocols.join(", ").parse().unwrap());
         }
         for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
+            request.headers_mut().insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let connected = timeout(SOON, tokio_tungstenite::connect_async(request)).await.unwrap();
         let (socket, response) = connected.unwrap_or_else(|error| panic!("{error}"));

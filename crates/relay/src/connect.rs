@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ORIGIN, PROXY_AUTHORIZATION};
+use hyper::header::PROXY_AUTHORIZATION;
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, StatusCode, Uri};
 use tokio::io::AsyncReadExt;
@@ -20,7 +20,6 @@ use protocol::audit::Event;
 use protocol::close::CloseFrame;
 use protocol::control::{FromRelay, to_text};
 use protocol::end::{Closing, End};
-use protocol::origin::WebOrigin;
 use protocol::token::{Token, TokenError, TokenHash};
 use protocol::viewer_file;
 use service::network::{self, SUBSCRIBER};
@@ -28,6 +27,7 @@ use websocket::connection::CloseAction;
 use websocket::upgrade;
 
 use super::metrics::{Cut, GaugeGuard};
+use super::page_origin;
 use super::peer::Peer;
 use super::refusal;
 use super::relayed::Relayed;
@@ -135,7 +135,7 @@ fn identity(headers: &HeaderMap, peer: Peer) -> Result<ClientIdentity, TokenErro
         address: peer.own,
         shown: secret.iter().map(Token::hash).collect(),
         new_key: secret.map_or_else(Token::generate, Ok)?,
-        origin: headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(WebOrigin::received),
+        origin: page_origin::of(headers),
     })
 }
 

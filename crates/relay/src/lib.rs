@@ -29,6 +29,7 @@ pub mod config;
 mod connect;
 mod host;
 mod metrics;
+mod page_origin;
 pub mod pages;
 mod peer;
 mod refusal;

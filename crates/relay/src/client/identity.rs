@@ -1,16 +1,16 @@
 //! What a client's request shows: its token, and the key or cookie of its session.
 
 use hyper::HeaderMap;
-use hyper::header::{COOKIE, HeaderValue, ORIGIN, SET_COOKIE};
+use hyper::header::{COOKIE, HeaderValue, SET_COOKIE};
 
 use http1::server::response::Response;
 use protocol::control::SUBPROTOCOL;
 use protocol::end::End;
 use protocol::headers::{SESSION_SUBPROTOCOL, STREAM_PATH, TOKEN_SUBPROTOCOL};
-use protocol::origin::WebOrigin;
 use protocol::token::{Token, TokenError, TokenHash};
 use service::network::{self, SUBSCRIBER};
 
+use crate::page_origin;
 use crate::peer::Peer;
 use crate::rendezvous::ClientIdentity;
 use crate::state::State;
@@ -60,7 +60,7 @@ pub(super) fn identity(
         address: peer.own,
         shown: cookies.chain(keys).map(|secret| TokenHash::from_secret(secret.as_bytes())).collect(),
         new_key: Token::generate()?,
-        origin: headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(WebOrigin::received),
+        origin: page_origin::of(headers),
     })
 }
 
