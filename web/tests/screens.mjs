@@ -8,7 +8,8 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ANNOUNCE, Agent, MONITORS_CONFIG } from "./screens/agent.mjs";
 import { serve } from "./screens/bridge.mjs";
-import { buildPage, differing, launch, Screen } from "./screens/browser.mjs";
+import { differing } from "./picture.mjs";
+import { buildPage, launch, Screen } from "./screens/browser.mjs";
 import { Guest, pause, until } from "./screens/guest.mjs";
 
 const EVIL = "<img src=x onerror=alert(1)>\u202egnp.exe\u2066";

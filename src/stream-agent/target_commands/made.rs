@@ -1,4 +1,4 @@
-//! The file of a target that a command made. Whoever edits it makes it a file of the owner, which no command touches.
+//! The file of a target that a command made. Once it is edited, it is a file of the owner, which no command touches.
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};

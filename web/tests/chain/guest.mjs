@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import readline from "node:readline";
+import { differing, keysOf, picture } from "../picture.mjs";
 import { chain, until } from "./chain.mjs";
 
 const at = (name) => path.join(chain.dir, "guest", name);
@@ -44,48 +45,19 @@ class Monitor {
   }
 }
 
-/** Characters that need Shift on the guest's US keyboard. */
-const SHIFTED = /[A-Z~!@#$%^&*()_+{}|:"<>?]/;
+/** What a view of a screen draws on. */
+const CANVAS = ".pane-view canvas";
 
 let monitor;
 let n = 0;
 
-/** The picture in the page, in the form of Monitor.picture(). */
-async function picture(page) {
-  const seen = await page.evaluate(() => {
-    const canvas = document.querySelector(".pane-view canvas");
-    if (!canvas?.width) return undefined;
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    let text = "";
-    for (let at = 0; at < data.length; at += 32768) text += String.fromCharCode(...data.subarray(at, at + 32768));
-    return { width: canvas.width, height: canvas.height, data: btoa(text) };
-  });
-  if (!seen) return undefined;
-  const rgba = Buffer.from(seen.data, "base64");
-  const rgb = Buffer.alloc(seen.width * seen.height * 3);
-  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) rgba.copy(rgb, to, from, from + 3);
-  return { width: seen.width, height: seen.height, rgb };
-}
-
-/** How many pixels differ; undefined if the sizes do. */
-function differing(one, other) {
-  if (one?.width !== other?.width || one?.height !== other?.height) return undefined;
-  let differ = 0;
-  for (let at = 0; at < one.rgb.length; at += 3) {
-    if (one.rgb[at] !== other.rgb[at] || one.rgb[at + 1] !== other.rgb[at + 1] || one.rgb[at + 2] !== other.rgb[at + 2]) differ += 1;
-  }
-  return differ;
-}
-
 async function isExact(page) {
   let differ;
   await until("no pixel differs", async () => {
-    differ = differing(await picture(page), await monitor.picture());
+    differ = differing(await picture(page, CANVAS), await monitor.picture());
     return differ === 0;
   }, 60_000).catch((error) => { throw new Error(`${error.message}; ${differ} do`); });
 }
-
-const keysOf = (text) => [...text].map((key) => key === "\n" ? "Enter" : SHIFTED.test(key) ? `Shift+${key}` : key);
 
 /** A guest that gets no processor time for a while loses keys, so what was not answered is typed again, more slowly. */
 async function isTyped(press) {
@@ -104,11 +76,11 @@ async function isTyped(press) {
 export async function showsGuest(page, view, { click, press }) {
   monitor ??= await Monitor.connect();
   await isExact(page);
-  const first = await picture(page);
+  const first = await picture(page, CANVAS);
   await click();
   const tries = await isTyped(press);
   await isExact(page);
-  const changed = differing(first, await picture(page));
+  const changed = differing(first, await picture(page, CANVAS));
   console.log(`${view}: ${first.width}x${first.height}, typed ${tries} times, ${changed} pixels changed, 0 differ from QEMU's own picture`);
   assert.notEqual(changed, 0);
 }

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 import { chromium } from "playwright-core";
 import { cssText } from "../../build/css-text.mjs";
+import { keysOf, picture } from "../picture.mjs";
 import { PATIENCE, until } from "./guest.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -33,9 +34,6 @@ export const launch = () => chromium.launch({
   executablePath: "/usr/bin/chromium", headless: true, timeout: 60_000 * PATIENCE,
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"],
 });
-
-/** Characters that need Shift on the guest's US keyboard. */
-const SHIFTED = /[A-Z~!@#$%^&*()_+{}|:"<>?]/;
 
 export class Screen {
   static async open(browser, bridge, view, options = {}) {
@@ -84,24 +82,12 @@ export class Screen {
 
   /** Presses keys as a person does. */
   async type(text, delay = 30) {
-    for (const key of text) await this.page.keyboard.press(key === "\n" ? "Enter" : SHIFTED.test(key) ? `Shift+${key}` : key, { delay });
+    for (const key of keysOf(text)) await this.page.keyboard.press(key, { delay });
   }
 
   /** The picture in the page, as Guest.picture() gives QEMU's. */
-  async picture() {
-    const seen = await this.page.evaluate(() => {
-      const canvas = document.querySelector("#place canvas");
-      if (!canvas?.width) return undefined;
-      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-      let text = "";
-      for (let at = 0; at < data.length; at += 32768) text += String.fromCharCode(...data.subarray(at, at + 32768));
-      return { width: canvas.width, height: canvas.height, data: btoa(text) };
-    });
-    if (!seen) return undefined;
-    const rgba = Buffer.from(seen.data, "base64");
-    const rgb = Buffer.alloc(seen.width * seen.height * 3);
-    for (let at = 0, to = 0; at < rgba.length; at += 4, to += 3) rgba.copy(rgb, to, at, at + 3);
-    return { width: seen.width, height: seen.height, rgb };
+  picture() {
+    return picture(this.page, "#place canvas");
   }
 
   async shot(name) {
@@ -112,16 +98,4 @@ export class Screen {
     await this.page.evaluate(() => window.screenTest.view.dispose());
     await this.page.close();
   }
-}
-
-/** How many pixels differ; undefined if the sizes do. */
-export function differing(one, other) {
-  if (one?.width !== other?.width || one?.height !== other?.height) return undefined;
-  const [a, b] = [one.rgb, other.rgb];
-  if (a.equals(b)) return 0;
-  let differ = 0;
-  for (let at = 0; at < a.length; at += 3) {
-    if (a[at] !== b[at] || a[at + 1] !== b[at + 1] || a[at + 2] !== b[at + 2]) differ += 1;
-  }
-  return differ;
 }
